@@ -1,0 +1,270 @@
+"""Every exception that taut raises, and the one table between exceptions and wire codes.
+
+    TautError
+     ├─ ProtocolError               a message or a state that the protocol forbids; knows its wire code
+     │   ├─ LocalProtocolError      you asked for something the protocol forbids in this state
+     │   └─ RemoteProtocolError     the peer sent something that it forbids
+     │       ├─ ParseError          not JSON (-32700)
+     │       ├─ InvalidMessage      JSON, but not a JSON-RPC message (-32600)
+     │       └─ LimitExceeded       a configured limit was passed; names the limit
+     ├─ RemoteError                 a JSON-RPC error response, received or to be sent; a class per known code
+     │   ├─ InvalidRequest -32600   ├─ MethodNotFound -32601   ├─ InvalidParams -32602   ├─ InternalError -32603
+     │   ├─ ResourceNotFound        ├─ UrlElicitationRequired -32042
+     │   └─ HeaderMismatch -32020   ├─ MissingRequiredClientCapability -32021   └─ UnsupportedProtocolVersion -32022
+     ├─ TransportError              the bytes could not travel
+     │   ├─ ConnectionClosed        the peer is gone; every pending call ends with this
+     │   └─ ConnectTimeout          no peer, or no answer to the first request, in time
+     ├─ RequestTimeout              no answer in time; the peer was told to stop
+     ├─ RequestCancelled            the request was cancelled, by us or by the peer
+     ├─ InputRequired               a multi-round-trip request that the client could not satisfy
+     ├─ ToolError                   raised by a tool: becomes an ``isError`` result, never a dead connection
+     └─ ConfigError                 a setting, a registration or a command line that cannot work
+
+A handler answers with a JSON-RPC error by raising the `RemoteError` subclass that a caller then catches.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+__all__ = [
+    "CODES",
+    "ConfigError",
+    "ConnectTimeout",
+    "ConnectionClosed",
+    "HeaderMismatch",
+    "InputRequired",
+    "InternalError",
+    "InvalidMessage",
+    "InvalidParams",
+    "InvalidRequest",
+    "LimitExceeded",
+    "LocalProtocolError",
+    "MethodNotFound",
+    "MissingRequiredClientCapability",
+    "ParseError",
+    "ProtocolError",
+    "RemoteError",
+    "RemoteProtocolError",
+    "RequestCancelled",
+    "RequestTimeout",
+    "ResourceNotFound",
+    "TautError",
+    "ToolError",
+    "TransportError",
+    "UnsupportedProtocolVersion",
+    "UrlElicitationRequired",
+    "from_wire",
+]
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+LEGACY_RESOURCE_NOT_FOUND = -32002
+URL_ELICITATION_REQUIRED = -32042
+HEADER_MISMATCH = -32020
+MISSING_REQUIRED_CLIENT_CAPABILITY = -32021
+UNSUPPORTED_PROTOCOL_VERSION = -32022
+
+
+class TautError(Exception):
+    """Root of every exception that taut raises on purpose."""
+
+
+class ProtocolError(TautError):
+    """A message or a state that the protocol forbids.
+
+    ``code`` and ``data`` are what goes on the wire when the peer is told.
+    """
+
+    code: int = INVALID_REQUEST
+
+    def __init__(self, message: str, *, data: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data = data
+
+
+class LocalProtocolError(ProtocolError):
+    """You asked for something that the protocol forbids in this state or at this revision."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent something that the protocol forbids."""
+
+
+class ParseError(RemoteProtocolError):
+    """The message is not JSON (RFC 8259). ``offset`` counts bytes from the start of the message."""
+
+    code = PARSE_ERROR
+
+    def __init__(self, message: str, *, offset: int | None = None, data: Any = None) -> None:
+        super().__init__(message if offset is None else f"{message} at byte {offset}", data=data)
+        self.offset = offset
+
+
+class InvalidMessage(RemoteProtocolError):
+    """The message is JSON, but no JSON-RPC 2.0 message as MCP narrows it."""
+
+    code = INVALID_REQUEST
+
+
+class LimitExceeded(RemoteProtocolError):
+    """A configured limit was passed. ``limit`` is the field of `Limits` that names it."""
+
+    def __init__(self, limit: str, maximum: int | float, *, actual: int | float | None = None,
+                 code: int = INVALID_REQUEST) -> None:
+        got = "" if actual is None else f", got {actual}"
+        super().__init__(f"Limit exceeded: {limit} is {maximum}{got}", data={"limit": limit, "maximum": maximum})
+        self.code = code
+        self.limit = limit
+        self.maximum = maximum
+        self.actual = actual
+
+
+class RemoteError(TautError):
+    """A JSON-RPC error response. Raise one in a handler to answer with it; catch one from a call.
+
+    ``code``, ``message`` and ``data`` are the members of the error object (JSON-RPC 2.0, section 5.1).
+    """
+
+    default_code: ClassVar[int] = INTERNAL_ERROR
+
+    def __init__(self, message: str, *, code: int | None = None, data: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = self.default_code if code is None else code
+        self.data = data
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.code})"
+
+
+class InvalidRequest(RemoteError):
+    """The request is malformed, or not allowed in this state (-32600)."""
+
+    default_code = INVALID_REQUEST
+
+
+class MethodNotFound(RemoteError):
+    """The peer does not offer this method, or did not declare the capability that it needs (-32601)."""
+
+    default_code = METHOD_NOT_FOUND
+
+
+class InvalidParams(RemoteError):
+    """The params do not fit the method; also an unknown tool, prompt or cursor (-32602)."""
+
+    default_code = INVALID_PARAMS
+
+
+class InternalError(RemoteError):
+    """The peer failed while it handled the request (-32603)."""
+
+    default_code = INTERNAL_ERROR
+
+
+class ResourceNotFound(RemoteError):
+    """No resource has this URI: -32602 since 2026-07-28, -32002 before; ``data.uri`` names it."""
+
+    default_code = INVALID_PARAMS
+
+    @classmethod
+    def of(cls, uri: str) -> ResourceNotFound:
+        """Return the error for ``uri``, with the message and data that the specification shows."""
+        return cls(f"Resource not found: {uri}", data={"uri": uri})
+
+
+class UrlElicitationRequired(RemoteError):
+    """The request needs URL elicitations first; ``data.elicitations`` lists them (2025-11-25, -32042)."""
+
+    default_code = URL_ELICITATION_REQUIRED
+
+
+class HeaderMismatch(RemoteError):
+    """An HTTP routing header is missing, malformed or disagrees with the body (2026-07-28, -32020)."""
+
+    default_code = HEADER_MISMATCH
+
+
+class MissingRequiredClientCapability(RemoteError):
+    """The request needs a capability that the client did not declare (2026-07-28, -32021)."""
+
+    default_code = MISSING_REQUIRED_CLIENT_CAPABILITY
+
+
+class UnsupportedProtocolVersion(RemoteError):
+    """The revision is not served; ``data`` holds ``supported`` and ``requested`` (2026-07-28, -32022)."""
+
+    default_code = UNSUPPORTED_PROTOCOL_VERSION
+
+    @classmethod
+    def of(cls, requested: str, supported: tuple[str, ...]) -> UnsupportedProtocolVersion:
+        """Return the error that refuses ``requested`` and lists what is ``supported``."""
+        data = {"supported": list(supported), "requested": requested}
+        return cls(f"Unsupported protocol version: expected one of {', '.join(supported)}, got {requested}", data=data)
+
+
+class TransportError(TautError):
+    """The bytes could not travel."""
+
+
+class ConnectionClosed(TransportError):
+    """The connection ended. ``clean`` tells whether it was closed on purpose by either side."""
+
+    def __init__(self, message: str = "connection closed", *, clean: bool = False) -> None:
+        super().__init__(message)
+        self.clean = clean
+
+
+class ConnectTimeout(TransportError):
+    """No peer, or no answer to the first request, in time."""
+
+
+class RequestTimeout(TautError):
+    """No answer in time. The peer was told to stop (``notifications/cancelled``)."""
+
+    def __init__(self, method: str, timeout_s: float) -> None:
+        super().__init__(f"No answer to {method} within {timeout_s:g} s; the request was cancelled")
+        self.method = method
+        self.timeout_s = timeout_s
+
+
+class RequestCancelled(TautError):
+    """The request was cancelled before it was answered."""
+
+
+class InputRequired(TautError):
+    """The server asked for input (``resultType: input_required``) that this client cannot give."""
+
+
+class ToolError(TautError):
+    """Raise in a tool to give the model an ``isError`` result with this text.
+
+    It is the one exception whose message a tool's caller sees; any other is reported without its details.
+    """
+
+
+class ConfigError(TautError):
+    """A setting, a registration or a command line that cannot work; says which and why."""
+
+
+#: JSON-RPC error code -> the class that `from_wire` raises for it.
+CODES: dict[int, type[RemoteError]] = {
+    INVALID_REQUEST: InvalidRequest,
+    METHOD_NOT_FOUND: MethodNotFound,
+    INVALID_PARAMS: InvalidParams,
+    INTERNAL_ERROR: InternalError,
+    LEGACY_RESOURCE_NOT_FOUND: ResourceNotFound,
+    URL_ELICITATION_REQUIRED: UrlElicitationRequired,
+    HEADER_MISMATCH: HeaderMismatch,
+    MISSING_REQUIRED_CLIENT_CAPABILITY: MissingRequiredClientCapability,
+    UNSUPPORTED_PROTOCOL_VERSION: UnsupportedProtocolVersion,
+}
+
+
+def from_wire(code: int, message: str, data: Any = None) -> RemoteError:
+    """Return the exception for a received error object; an unknown code gives a plain `RemoteError`."""
+    return CODES.get(code, RemoteError)(message, code=code, data=data)
