@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev build test lint types clean
+.PHONY: help dev build test lint types peers interop bench bench-stdio clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -32,6 +32,21 @@ lint: $(STAMP)  ## ruff, cython-lint, codespell, import-linter
 
 types: $(STAMP)  ## mypy --strict over src
 	$(BIN)/mypy
+
+peers:  ## install the other MCP implementations into .peers/
+	PYTHON='$(PYTHON)' scripts/peers.sh
+
+interop: dev peers  ## taut against the clients and servers of the other SDKs
+	$(BIN)/python -m pytest tests/interop
+
+bench: dev  ## micro benchmarks of the core, in process, import time
+	$(BIN)/python -m pytest benchmarks/micro
+	$(BIN)/python -m benchmarks.importtime
+	$(BIN)/python -m benchmarks.inprocess
+
+bench-stdio: dev peers  ## servers and clients over stdio, beside their peers
+	$(BIN)/python -m benchmarks.stdio
+	$(BIN)/python -m benchmarks.client
 
 clean:  ## remove everything that is not in the repository, but the environment
 	rm -rf build dist src/*.egg-info; find src -name '*.so' -delete
