@@ -2,9 +2,10 @@
 # Install the other MCP implementations, pinned in benchmarks/peers/, into .peers/.
 #
 # Each peer gets its own environment, and a stamp that holds the pins it was made from: a second run does
-# nothing, a changed pin rebuilds that one. Compiled peers (Rust, Go) serve the benchmark only and may be missing.
+# nothing, a changed pin rebuilds that one. The compiled peers (Rust, Go) are optional dependencies of the
+# node one: they serve the benchmark only, exist for one platform, and may be missing.
 #
-#   scripts/peers.sh [mcp2] [mcp1] [fastmcp] [node] [rmcp]      (default: all of them)
+#   scripts/peers.sh [mcp2] [mcp1] [fastmcp] [node]      (default: all of them)
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -19,32 +20,29 @@ fresh() { # fresh NAME PINS: is NAME already made from these pins?
 
 venv() { # venv NAME: one virtual environment from requirements-NAME.txt
     requirements=$pins/requirements-$1.txt
-    fresh "$1" "$requirements" && return 0
-    echo "peers: $1 ($(tr '\n' ' ' <"$requirements"))"
+    if fresh "$1" "$requirements"; then return; fi
+    echo "peers: $1"
     rm -rf "${peers:?}/$1"
-    "$python" -m venv "$peers/$1" &&
-        "$peers/$1/bin/python" -m pip install -qq --only-binary :all: --requirement "$requirements" &&
-        cp "$requirements" "$peers/$1/.stamp"
+    "$python" -m venv "$peers/$1"
+    "$peers/$1/bin/python" -m pip install -qq --only-binary :all: --requirement "$requirements"
+    cp "$requirements" "$peers/$1/.stamp"
 }
 
 node() {
-    fresh node "$pins/package.json" && return 0
-    command -v npm >/dev/null || { echo "peers: npm is missing, the TypeScript peers are left out" >&2; return 1; }
+    if fresh node "$pins/package.json"; then return; fi
     echo "peers: node"
-    rm -rf "$peers/node" && mkdir -p "$peers/node" && cp "$pins/package.json" "$peers/node/"
-    (cd "$peers/node" && npm install --silent --no-package-lock --no-audit --no-fund --ignore-scripts --omit=dev) &&
-        cp "$pins/package.json" "$peers/node/.stamp"
+    rm -rf "${peers:?}/node"
+    mkdir -p "$peers/node"
+    cp "$pins/package.json" "$peers/node/"
+    (cd "$peers/node" && npm install --silent --no-package-lock --no-audit --no-fund --ignore-scripts)
+    cp "$pins/package.json" "$peers/node/.stamp"
 }
 
-mkdir -p "$peers"
-for peer in "${@:-mcp2 mcp1 fastmcp node rmcp}"; do
-    # Unquoted on purpose: the default is one word list.
-    for name in $peer; do
-        case $name in
-            node) node ;;
-            rmcp) venv rmcp || echo "peers: rmcp is not available here; the benchmark leaves it out" >&2 ;;
-            mcp1 | mcp2 | fastmcp) venv "$name" ;;
-            *) echo "peers: expected mcp2, mcp1, fastmcp, node or rmcp, got $name" >&2; exit 2 ;;
-        esac
-    done
+[ $# -gt 0 ] || set -- mcp2 mcp1 fastmcp node
+for peer in "$@"; do
+    case $peer in
+        mcp1 | mcp2 | fastmcp) venv "$peer" ;;
+        node) node ;;
+        *) echo "peers: expected mcp2, mcp1, fastmcp or node, got $peer" >&2; exit 2 ;;
+    esac
 done
