@@ -12,6 +12,12 @@ RESULTS = Path(__file__).resolve().parent / "results"
 Samples = dict[str, list[float]]
 
 
+def rotated(names: Sequence[str], turn: int) -> list[str]:
+    """The order of one round: each round starts with another name, so that no place favours anybody."""
+    start = turn % len(names) if names else 0
+    return [*names[start:], *names[:start]]
+
+
 def machine() -> dict[str, str]:
     """Describe where the numbers were taken."""
     model = platform.processor()

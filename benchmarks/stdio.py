@@ -204,8 +204,7 @@ def main() -> int:
     samples: dict[str, Samples] = {name: defaultdict(list) for name in names}
     for turn in range(options.rounds + (1 if options.big else 0)):
         step = measure if turn < options.rounds else measure_big
-        order = names[turn % len(names) :] + names[: turn % len(names)] if names else []
-        for name in order:
+        for name in _report.rotated(names, turn):
             if name in failures or (step is measure_big and not known[name].echo):
                 continue
             print(f"round {turn + 1}: {name}", file=sys.stderr)
