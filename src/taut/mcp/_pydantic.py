@@ -10,8 +10,12 @@ from typing import Any
 
 from msgspec import Raw
 from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, PydanticInvalidForJsonSchema
+from pydantic.errors import (
+    PydanticInvalidForJsonSchema,
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+)
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from taut.mcp.schema import inlined
 
@@ -51,7 +55,8 @@ class Adapter:
 
     def result_schema(self, annotation: object) -> dict[str, Any]:
         """Return the schema of what `encode` makes, its root not a reference."""
-        return inlined(self.schema("serialization"))
+        schema = self.schema("serialization")
+        return inlined(schema, schema.pop("$defs", {}))
 
     def decode(self, raw: Raw, at: str) -> object:
         """Validate JSON text; a ValueError is worded as msgspec words it, with the path below ``at``."""

@@ -25,13 +25,21 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, final, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, final, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Raw
 
 from taut.errors import ConfigError
-from taut.mcp.schema import ResultShape, json_kinds, mentions_pydantic, result_schema, schema_of, translate
+from taut.mcp.schema import (
+    ResultShape,
+    json_kinds,
+    mentions_pydantic,
+    result_schema,
+    schema_of,
+    translate,
+    with_null,
+)
 from taut.mcp.signature import MISSING, Parameter, Signature, read_signature
 
 if TYPE_CHECKING:
@@ -63,7 +71,7 @@ class Argument(NamedTuple):
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Function:
     """A callable, its schemas, and the way from raw arguments to a call.
 
@@ -137,15 +145,15 @@ class Function:
             _result_adapter=result_adapter,
         )
 
+    def __repr__(self) -> str:
+        return f"<Function {self.name}({', '.join(argument.name for argument in self.arguments)})>"
+
     def decode(self, arguments: Buffer | None) -> object:
         """Decode JSON arguments (None: none given) into what `call` takes; raises `InvalidArguments`."""
         if arguments is None:
             arguments = b"{}"
         if self._strings:
-            try:
-                return self.convert(_STRINGS.decode(arguments))
-            except _MISFITS as error:
-                raise InvalidArguments(str(error)) from None
+            return self.convert(_texts(arguments))
         try:
             decoded = self._decoder.decode(arguments)
         except _MISFITS as error:
@@ -202,11 +210,25 @@ class Function:
                     raise InvalidArguments(str(error)) from None
 
 
-_STRINGS = msgspec.json.Decoder(dict[str, str])
+_OBJECT = msgspec.json.Decoder(dict[str, object])
+_JSON_NAMES = {dict: "object", list: "array", type(None): "null"}
 
 
-# --- compiling
-# -----------------------------------------------------------------------------------------------------------
+def _texts(arguments: Buffer) -> dict[str, str]:
+    try:
+        values = _OBJECT.decode(arguments)
+    except _MISFITS as error:
+        raise InvalidArguments(str(error)) from None
+    texts: dict[str, str] = {}
+    for key, value in values.items():
+        if not isinstance(value, str):
+            got = _JSON_NAMES.get(type(value), type(value).__name__)
+            raise InvalidArguments(f"Expected `str`, got `{got}` - at `$.{key}`")
+        texts[key] = value
+    return texts
+
+
+# --- compiling ----------------------------------------------------------------------------------------------
 
 
 class _Field(NamedTuple):
@@ -253,15 +275,16 @@ def _field(parameter: Parameter, *, strings: bool) -> _Field:
                 default = info.get_default(call_default_factory=True)
             key = info.alias or key
     if default is None:
-        annotation = Union[annotation, None]  # noqa: UP007 - may be anything at run time
+        annotation = with_null(annotation)
     if not mentions_pydantic(annotation):
         return _Field(parameter.name, key, translate(annotation), default, None)
     from taut.mcp._pydantic import Adapter  # pydantic is loaded already: the annotation comes from it
 
     adapter = Adapter(annotation)
     schema = adapter.schema("validation")
-    kind = Annotated[Any if strings else Raw, msgspec.Meta(extra_json_schema=schema)]
-    return _Field(parameter.name, key, kind, default, adapter)
+    base: Any = Any if strings else Raw
+    described = Annotated[base, msgspec.Meta(extra_json_schema=schema)]
+    return _Field(parameter.name, key, described, default, adapter)
 
 
 def _decoder(name: str, fields: Sequence[_Field], *, strict: bool) -> tuple[type, msgspec.json.Decoder[Any]]:
@@ -298,8 +321,8 @@ def _input_schema(struct: type, fields: Sequence[_Field], signature: Signature) 
         property_.pop("default", None)
         if (default := _json_default(field)) is not UNSET:
             property_["default"] = default
-        if text := signature.docstring.parameters.get(field.name):
-            property_.setdefault("description", text)
+        if (text := _description(property_) or signature.docstring.parameters.get(field.name)) is not None:
+            property_["description"] = text
         for name, definition in property_.pop("$defs", {}).items():
             if definitions.setdefault(name, definition) != definition:
                 raise ConfigError(
@@ -308,6 +331,16 @@ def _input_schema(struct: type, fields: Sequence[_Field], signature: Signature) 
     if not schema["required"]:
         del schema["required"]
     return {**schema, "$defs": definitions} if definitions else schema
+
+
+def _description(property_: dict[str, Any]) -> str | None:
+    """Take the description of a property, which ``Annotated[int, "why"] | None`` puts on one member."""
+    for holder in (property_, *property_.get("anyOf", ())):
+        if "$ref" not in holder or holder is property_:
+            text: str | None = holder.pop("description", None)
+            if text is not None:
+                return text
+    return None
 
 
 def _json_default(field: _Field) -> Any:

@@ -30,6 +30,7 @@ __all__ = [
     "result_schema",
     "schema_of",
     "translate",
+    "with_null",
 ]
 
 REF_TEMPLATE = "#/$defs/{name}"
@@ -54,8 +55,7 @@ class Result(NamedTuple):
     schema: dict[str, Any] | None
 
 
-# --- annotations
-# ---------------------------------------------------------------------------------------------------------
+# --- annotations --------------------------------------------------------------------------------------------
 
 
 def translate(annotation: Any) -> Any:
@@ -64,9 +64,8 @@ def translate(annotation: Any) -> Any:
         return Any
     if annotation is memoryview:
         return msgspec.Raw
-    if annotation in _TEMPORAL:
-        # msgspec names a format only when the time zone is fixed; models write better dates when they are
-        # told.
+    if isinstance(annotation, type) and annotation in _TEMPORAL:
+        # msgspec names a format only when the time zone is fixed; models write better dates when told.
         return Annotated[annotation, msgspec.Meta(extra_json_schema={"format": _TEMPORAL[annotation]})]
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -74,12 +73,22 @@ def translate(annotation: Any) -> Any:
         return functools.reduce(lambda base, meta: Annotated[base, meta], metadata, translate(args[0]))
     if origin in (Union, types.UnionType):
         members = [translate(arg) for arg in args]
-        if msgspec.Raw in members and set(members) <= {msgspec.Raw, type(None)}:
+        if all(member in (msgspec.Raw, type(None)) for member in members):
             return msgspec.Raw  # whose text may be null
         return Union[tuple(members)]  # noqa: UP007 - the members are only known at run time
     if origin in (list, dict, set, frozenset, tuple) and args:
         return origin[tuple(arg if arg is ... else translate(arg) for arg in args)]
     return annotation
+
+
+def with_null(annotation: Any) -> Any:
+    """Return ``annotation | None``, whatever the annotation is."""
+    if annotation is Any:
+        return Any
+    if get_origin(annotation) is Annotated:
+        base, *metadata = get_args(annotation)
+        return functools.reduce(lambda base, item: Annotated[base, item], metadata, with_null(base))
+    return Union[annotation, None]  # noqa: UP007 - strings and special forms have no |
 
 
 def _metas(item: Any) -> Iterable[msgspec.Meta]:
@@ -117,7 +126,7 @@ def mentions_pydantic(annotation: Any) -> bool:
     return any(mentions_pydantic(arg) for arg in get_args(annotation))
 
 
-# --- schemas
+# --- schemas ------------------------------------------------------------------------------------------------
 
 
 def schema_of(kind: Any) -> dict[str, Any]:
