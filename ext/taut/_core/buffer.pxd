@@ -25,6 +25,8 @@ cdef class Span:
         Py_ssize_t exports  # buffers handed out and not yet given back
 
     cdef int check(self) except -1
+    # A span of the bytes from `start` to `stop` of this one; it lives on its own.
+    cdef Span piece(self, Py_ssize_t start, Py_ssize_t stop)
 
 
 @cython.final

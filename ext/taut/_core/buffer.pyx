@@ -1,18 +1,19 @@
 """Receive memory that is filled once and read in place.
 
-Bytes go in (`ReceiveBuffer.feed`, `reserve`/`commit`, `read_fd`), a framer finds messages, and `Span` objects show
-pieces of the same memory to Python without copying.
+Bytes go in (`ReceiveBuffer.feed`, `reserve`/`commit`, `read_fd`), a framer finds messages, and `Span` objects
+show pieces of the same memory to Python without copying.
 
 The lifetime rule, in one place: memory belongs to a *slab*. A Span holds a reference to its slab and pins it.
-While a slab is pinned none of its received bytes is moved, overwritten or freed; new bytes go behind them, or into a
-new slab to which only the unread tail is copied. A Span therefore stays right for as long as it lives, also
-after its ReceiveBuffer is gone, and costs the whole slab until it is released. Without pins the slab is reused, grown by
-`realloc` (which moves pages instead of copying when blocks are large) and given back after a large message.
+While a slab is pinned none of its received bytes is moved, overwritten or freed; new bytes go behind them, or
+into a new slab to which only the unread tail is copied. A Span therefore stays right for as long as it lives,
+also after its ReceiveBuffer is gone, and costs the whole slab until it is released. Without pins the slab is
+reused, grown by `realloc` (which moves pages instead of copying when blocks are large) and given back after a
+large message.
 
 Raw pointers and offsets (the cdef interface) carry no pin: they hold until the next `make_room` or `settle`.
 
-A ReceiveBuffer serves one connection and is not meant for several threads at once; if it happens, calls fail or mix bytes up,
-but no freed memory is touched. Spans may be released in any thread.
+A ReceiveBuffer serves one connection and is not meant for several threads at once; if it happens, calls fail
+or mix bytes up, but no freed memory is touched. Spans may be released in any thread.
 """
 
 cimport cython
@@ -103,8 +104,8 @@ cdef Slab new_slab(Py_ssize_t capacity):
 cdef class Span:
     """Some received bytes, in place: read-only, `bytes(span)` copies them, `memoryview(span)` does not.
 
-    Keeps the memory that it lies in alive; `release` lets go of it early. Compares equal to any bytes-like object with the
-    same bytes. Every use after `release` raises ValueError.
+    Keeps the memory that it lies in alive; `release` lets go of it early. Compares equal to any bytes-like
+    object with the same bytes. Every use after `release` raises ValueError.
     """
 
     def __init__(self):
@@ -119,6 +120,20 @@ cdef class Span:
         if self.slab is None:
             raise ValueError("Span was released")
         return 0
+
+    cdef Span piece(self, Py_ssize_t start, Py_ssize_t stop):
+        cdef Span span
+        with cython.critical_section(self):
+            self.check()
+            if not 0 <= start <= stop <= self.length:
+                raise IndexError(f"Expected a piece of {self.length} bytes, got {start} to {stop}")
+            span = Span.__new__(Span)
+            span.slab = self.slab
+            span.slab.pin()
+            span.pointer = self.pointer + start
+            span.length = stop - start
+            taut_add(&live_spans, 1)
+        return span
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         with cython.critical_section(self):
@@ -205,7 +220,7 @@ cdef class Room:
 @cython.final
 @cython.no_gc
 cdef class ReceiveBuffer:
-    """Owns the bytes received and not yet consumed. See the module docstring for who owns what, and until when.
+    """Owns the bytes received and not yet consumed. The module docstring says who owns what, and until when.
 
     Holds no memory before the first byte. Once more than `max_bytes` are unread it takes no more:
     LimitExceeded("max_message_bytes"). So memory is bounded by `max_bytes` and one read.
@@ -269,10 +284,11 @@ cdef class ReceiveBuffer:
 
     @cython.critical_section
     def read_fd(self, int fd):
-        """Read once from `fd`: bytes read, 0 at the end of the file, -1 when it would block; OSError otherwise.
+        """Read once from `fd`: bytes read, 0 at the end of the file, -1 when it would block; else OSError.
 
-        The GIL is kept for small reads of a non-blocking descriptor: they take a microsecond, while
-        getting it back from a busy thread takes up to a switch interval (5 ms).
+        The GIL is kept for small reads of a non-blocking descriptor. They take a microsecond; releasing it
+        adds 30 ns when nobody wants it, and 500 us (measured, at most a switch interval of 5 ms) when another
+        thread computes.
         """
         cdef Slab slab
         cdef Py_ssize_t room, stop, got
@@ -332,7 +348,7 @@ cdef class ReceiveBuffer:
         self.start += count
 
     cdef void settle(self) noexcept:
-        """Nothing below `start` is needed any more: reuse the memory, or give it back if it has become too much."""
+        """Nothing below `start` is needed: reuse the memory, or give it back if it has become too much."""
         cdef Py_ssize_t unread = self.stop - self.start
         if self.slab is None or unread > 0:
             return
