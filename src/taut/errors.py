@@ -92,7 +92,12 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer sent something that the protocol forbids."""
+    """The peer sent something that the protocol forbids.
+
+    ``id`` is the JSON text of the message's id, when one can be read: the answer needs it.
+    """
+
+    id: bytes | None = None
 
 
 class ParseError(RemoteProtocolError):
