@@ -1,0 +1,87 @@
+// The same script as _scenario.py, for the TypeScript clients: see there.
+const TEXT = 'quote " backslash \\ newline \n accents é 日本 \u{1f40d} line separators \u2028 \u2029 \x7f';
+const BIG = 300_000;
+const TIMEOUT_MS = 500;
+
+export const ANSWER = "blue";
+export const SAMPLED = "hi there";
+export const ROOT = "file:///workspace";
+export const [MODE, COMMAND, ...ARGS] = process.argv.slice(2);
+
+const describe = (error) => ({ type: error.constructor.name, code: error.code ?? null, message: String(error.message) });
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const settled = async (events, count) => {
+  for (let turn = 0; turn < 50 && events.length < count; turn++) await sleep(10);
+  return events;
+};
+
+// Answer what a server asks for, whatever the name of the one field of its form is.
+export const elicited = ({ requestedSchema }) => ({
+  action: "accept",
+  content: { [Object.keys(requestedSchema.properties)[0]]: ANSWER },
+});
+export const sampled = () => ({ role: "assistant", model: "none", content: { type: "text", text: SAMPLED } });
+export const rooted = () => ({ roots: [{ uri: ROOT }] });
+
+export async function run({ client, revision, logged, setLevel, call }) {
+  const seen = { revision };
+  const progress = [];
+  const onprogress = ({ progress: done, total }) => progress.push([done, total ?? null]);
+  const outcome = async (name, args, options = {}) => {
+    const result = await call({ name, arguments: args }, options);
+    return { text: result.content[0].text, is_error: result.isError ?? false };
+  };
+  const step = async (name, action) => {
+    try {
+      seen[name] = (await action()) ?? null;
+    } catch (error) {
+      seen[name] = { error: describe(error) };
+    }
+  };
+
+  await step("tools", async () => (await client.listTools()).tools.map((tool) => tool.name).sort());
+  await step("add", () => outcome("add", { a: 2, b: 3 }));
+  await step("echo", () => outcome("echo", { text: TEXT }));
+  await step("big", async () => (await outcome("echo", { text: "x".repeat(BIG) })).text.length);
+  await step("fail", () => outcome("fail", {}));
+  await step("invalid", () => outcome("add", { a: "two", b: 3 }));
+  await step("unknown_tool", () => outcome("no_such_tool", {}));
+  await step("concurrent", async () => {
+    const numbers = Array.from({ length: 20 }, (_, n) => n);
+    return (await Promise.all(numbers.map((n) => outcome("add", { a: n, b: n })))).map((result) => result.text);
+  });
+  await step("progress", async () => {
+    const { text } = await outcome("progress", { steps: 3 }, { onprogress });
+    return { text, events: await settled(progress, 3) };
+  });
+  await step("set_level", () => setLevel("debug"));
+  await step("log", async () => {
+    const { text } = await outcome("log", { message: "hello log" });
+    return { text, events: await settled(logged, 1) };
+  });
+  await step("ask", () => outcome("ask", { question: "Which colour?" }));
+  await step("sample", () => outcome("sample", { prompt: "Say hi" }));
+  await step("roots", () => outcome("roots", {}));
+  await step("timeout", async () => {
+    try {
+      return (await outcome("slow", { seconds: 30 }, { timeout: TIMEOUT_MS })).text;
+    } catch (error) {
+      if (/timed out/i.test(error.message)) return "timed out";
+      throw error;
+    }
+  });
+  await step("after_timeout", () => outcome("add", { a: 20, b: 22 }));
+  await step("resources", async () => (await client.listResources()).resources.map((item) => item.uri));
+  await step("templates", async () => {
+    return (await client.listResourceTemplates()).resourceTemplates.map((item) => item.uriTemplate);
+  });
+  const read = async (uri) => (await client.readResource({ uri })).contents[0].text;
+  await step("read_fixed", () => read("info://fixed"));
+  await step("read_template", () => read("note://cats"));
+  await step("read_missing", () => read("missing://nothing"));
+  await step("prompts", async () => (await client.listPrompts()).prompts.map((item) => item.name));
+  const prompt = async (name, args) => (await client.getPrompt({ name, arguments: args })).messages[0].content.text;
+  await step("prompt", () => prompt("review", { code: "x = 1" }));
+  await step("prompt_missing", () => prompt("no_such_prompt", {}));
+  console.log(JSON.stringify(seen));
+}

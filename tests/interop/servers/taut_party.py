@@ -1,0 +1,95 @@
+"""The interoperability server on taut (all revisions)."""
+
+import asyncio
+
+import msgspec
+
+from taut import Context, Server, ToolError
+
+app = Server("interop", version="1.0")
+
+
+class Answer(msgspec.Struct):
+    answer: str
+
+
+@app.tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@app.tool
+def echo(text: str) -> str:
+    """Return the text."""
+    return text
+
+
+@app.tool
+async def slow(seconds: float) -> str:
+    """Wait."""
+    await asyncio.sleep(seconds)
+    return "done"
+
+
+@app.tool
+def fail() -> str:
+    """Raise."""
+    raise ToolError("deliberate failure")
+
+
+@app.tool
+async def progress(steps: int, ctx: Context) -> str:
+    """Report progress."""
+    for step in range(1, steps + 1):
+        await ctx.progress(step, steps, f"step {step}")
+    return "done"
+
+
+@app.tool
+async def log(message: str, ctx: Context) -> str:
+    """Log a message to the client."""
+    await ctx.info(message)
+    return "logged"
+
+
+@app.tool
+async def ask(question: str, ctx: Context) -> str:
+    """Ask the user."""
+    outcome = await ctx.elicit(question, Answer)
+    return outcome.content.answer if outcome.action == "accept" else outcome.action
+
+
+@app.tool
+async def sample(prompt: str, ctx: Context) -> str:
+    """Ask the client's model."""
+    reply = await ctx.sample(prompt, max_tokens=100)
+    return reply.content.text
+
+
+@app.tool
+async def roots(ctx: Context) -> str:
+    """Ask for the client's roots."""
+    return " ".join(root.uri for root in await ctx.list_roots())
+
+
+@app.resource("info://fixed", mime_type="text/plain")
+def fixed() -> str:
+    """A resource with a fixed address."""
+    return "fixed text"
+
+
+@app.resource("note://{name}", mime_type="text/plain")
+def note(name: str) -> str:
+    """A resource behind a template."""
+    return f"note about {name}"
+
+
+@app.prompt
+def review(code: str) -> str:
+    """Ask for a review."""
+    return f"Please review: {code}"
+
+
+if __name__ == "__main__":
+    app.run()
