@@ -48,11 +48,12 @@ def stand_in(content: Struct) -> TextContent:
 
 def object_value(value: JsonValue) -> JsonValue | UnsetType:
     """Structured content: only an object, before any JSON value was allowed."""
+    if type(value) is dict:
+        return value
     if isinstance(value, msgspec.Raw):
         return value if bytes(value).lstrip()[:1] == b"{" else UNSET
-    return (
-        UNSET if value is None or isinstance(value, (str, int, float, list, tuple, set, frozenset)) else value
-    )
+    no_object = value is None or isinstance(value, (str, int, float, list, tuple, set, frozenset))
+    return UNSET if no_object else value
 
 
 def object_schema(schema: JsonObject) -> JsonObject | UnsetType:

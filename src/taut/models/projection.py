@@ -249,7 +249,7 @@ def _compile(cls: type[Model], steps: _Steps) -> _Step | None:
             obj = replace(obj, **changes)
         return _with_extra(obj) if isinstance(obj, Open) and obj.extra is not UNSET else obj
 
-    return _guarded(rebuild, steps, unset, list(fills), rewrites, lists, others)
+    return _guarded(rebuild, steps, unset, fills, rewrites, lists, others)
 
 
 def _absent_attributes(cls: type[Struct], revision: str) -> list[str]:
@@ -315,7 +315,7 @@ def _guarded(
     rebuild: _Step,
     steps: _Steps,
     unset: list[str],
-    filled: list[str],
+    fills: dict[str, Any],
     rewrites: dict[str, _Step],
     lists: list[str],
     others: list[str],
@@ -323,19 +323,26 @@ def _guarded(
     """Return ``rebuild`` behind a test that nothing has to change, as straight-line code.
 
     The test is written out attribute by attribute, since a loop over names costs three times as much on the
-    path of every tool call.
+    path of every tool call. Members that are only to be filled in do not need the long way either.
     """
     tests = [f"o.{name} is UNSET" for name in unset]
-    tests += [f"o.{name} is not UNSET" for name in filled]
     tests += [f"(o.{name} is UNSET or rewrite_{name}(o.{name}) is o.{name})" for name in rewrites]
     tests += [f"value(o.{name}) is o.{name}" for name in others]
     lines = ["def step(o):", f"    if {' and '.join(tests) or 'True'}:"]
     for name in lists:
         lines += [f"        for v in o.{name}:", "            s = steps[v.__class__]"]
         lines += ["            if s is not None and s(v) is not v: return rebuild(o)"]
-    lines += ["        return o", "    return rebuild(o)"]
-    namespace: dict[str, Any] = {"UNSET": UNSET, "rebuild": rebuild, "steps": steps, "value": steps.value}
+    if len(fills) == 1:
+        [(name, fill)] = fills.items()
+        lines += [f"        return o if o.{name} is not UNSET else replace(o, {name}={fill!r})"]
+    elif fills:
+        tests = [f"o.{name} is not UNSET" for name in fills]
+        lines += [f"        return o if {' and '.join(tests)} else rebuild(o)"]
+    else:
+        lines += ["        return o"]
+    lines += ["    return rebuild(o)"]
+    namespace = {"UNSET": UNSET, "rebuild": rebuild, "replace": replace, "steps": steps, "value": steps.value}
     namespace |= {f"rewrite_{name}": rewrite for name, rewrite in rewrites.items()}
     exec("\n".join(lines), namespace)
-    step: _Step = namespace["step"]
+    step: _Step = namespace["step"]  # type: ignore[assignment]
     return step
