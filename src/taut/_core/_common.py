@@ -1,15 +1,24 @@
-"""What the compiled core and its pure twin share, so that they cannot drift apart: kinds, faults, and their wording.
+"""What the compiled core and its pure twin share, so that they cannot drift apart: kinds, faults, wording.
 
 Nothing here is on the hot path.
 """
 
 from __future__ import annotations
 
+import sys
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from taut.errors import InvalidMessage, LimitExceeded, ParseError, RemoteProtocolError
 
-__all__ = ["EXCERPT_BYTES", "METHODS", "Fault", "Kind", "fault_error", "invalid_message"]
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+elif sys.version_info >= (3, 12):
+    from collections.abc import Buffer
+else:
+    Buffer = object  # only for annotations: earlier versions cannot ask for the buffer protocol
+
+__all__ = ["EXCERPT_BYTES", "METHODS", "Buffer", "Fault", "Kind", "fault_error", "invalid_message"]
 
 #: How much of an offending text is worth copying for a message, and how much of that is shown.
 EXCERPT_BYTES = 256
@@ -132,7 +141,7 @@ LIMITS = {
 def fault_error(
     fault: int, offset: int, *, got: int | None = None, key: bytes = b"", maximum: int = 0
 ) -> RemoteProtocolError:
-    """Return the exception for `fault`: `got` is the byte at `offset`, `key` the duplicate, `maximum` the limit."""
+    """Return the exception for `fault`; `got` is the byte at `offset`, `key` the duplicate."""
     fault = Fault(fault)
     if fault in LIMITS:
         return LimitExceeded(LIMITS[fault], maximum, code=ParseError.code)
@@ -144,7 +153,7 @@ def fault_error(
 
 
 def invalid_message(expected: str, got: bytes | None, *, id: bytes | None = None) -> InvalidMessage:
-    """Return the exception for a message that is JSON but breaks JSON-RPC; `got` is the JSON text of the offender."""
+    """Return the exception for JSON that is no JSON-RPC; `got` is the JSON text of the offender."""
     shown = "nothing" if got is None else describe_value(got)
     error = InvalidMessage(f"Expected {expected}, got {shown}")
     error.id = id
