@@ -26,8 +26,9 @@ cdef class Outgoing:
     cdef int make_room(self, Py_ssize_t size) except -1
     cdef int put(self, const char* start, Py_ssize_t size) except -1
     cdef int put_buffer(self, object data) except -1
-    cdef int put_number(self, long long number) except -1
+    cdef int put_number(self, Py_ssize_t number) except -1
     cdef int put_raw_id(self, bytes raw_id) except -1
     cdef int put_object(self, object value) except -1
-    cdef int put_call(self, str method, object params) except -1
+    cdef int put_members(self, bytes members, object value) except -1
+    cdef int put_call(self, str method, object params, bytes members) except -1
     cdef void advance(self, Py_ssize_t count) noexcept

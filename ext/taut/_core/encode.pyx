@@ -64,14 +64,17 @@ cdef class Outgoing:
         return self.ready - self.start
 
     @cython.critical_section
-    def result(self, bytes raw_id not None, result):
-        """Append the answer `result` to the request with the id `raw_id` (JSON text)."""
+    def result(self, bytes raw_id not None, result, *, bytes members not None=b""):
+        """Append the answer `result` to the request with the id `raw_id` (JSON text).
+
+        `members`: encoded members (`"a":1,"b":2`) that are put before those of `result`, an object then.
+        """
         self.begin()
         try:
             self.put(b'{"jsonrpc":"2.0","id":', 22)
             self.put_raw_id(raw_id)
             self.put(b',"result":', 10)
-            self.put_object(result)
+            self.put_members(members, result)
             self.put(b"}", 1)
             self.finish()
         finally:
@@ -94,7 +97,7 @@ cdef class Outgoing:
                 self.abandon()
 
     @cython.critical_section
-    def error(self, bytes raw_id, long long code, str message not None, data=unset, *, bint null_id=False):
+    def error(self, bytes raw_id, Py_ssize_t code, str message not None, data=unset, *, bint null_id=False):
         """Append an error answer. Without `raw_id` it has no id, or the id null when `null_id`."""
         self.begin()
         try:
@@ -119,14 +122,14 @@ cdef class Outgoing:
                 self.abandon()
 
     @cython.critical_section
-    def request(self, long long id, str method not None, params=unset):
-        """Append a request."""
+    def request(self, Py_ssize_t id, str method not None, params=unset, *, bytes members not None=b""):
+        """Append a request; `members` as for `result`, put before those of `params`."""
         self.begin()
         try:
             self.put(b'{"jsonrpc":"2.0","id":', 22)
             self.put_number(id)
             self.put(b",", 1)
-            self.put_call(method, params)
+            self.put_call(method, params, members)
             self.finish()
         finally:
             if self.busy:
@@ -138,7 +141,7 @@ cdef class Outgoing:
         self.begin()
         try:
             self.put(b'{"jsonrpc":"2.0",', 17)
-            self.put_call(method, params)
+            self.put_call(method, params, b"")
             self.finish()
         finally:
             if self.busy:
@@ -304,7 +307,7 @@ cdef class Outgoing:
             PyBuffer_Release(&view)
         return 0
 
-    cdef int put_number(self, long long number) except -1:
+    cdef int put_number(self, Py_ssize_t number) except -1:
         cdef char[20] digits
         cdef int i = 20
         # Negated, so that the least number has a magnitude, too.
@@ -341,7 +344,25 @@ cdef class Outgoing:
         PyByteArray_Resize(self.memory, self.capacity)
         return 0
 
-    cdef int put_call(self, str method, object params) except -1:
+    cdef int put_members(self, bytes members, object value) except -1:
+        """Put `value`, with `members` before its own if there are any: the value's brace becomes a comma."""
+        cdef Py_ssize_t brace, after
+        cdef char* text
+        if PyBytes_GET_SIZE(members) == 0:
+            return self.put_object(value)
+        self.put(b"{", 1)
+        self.put(PyBytes_AS_STRING(members), PyBytes_GET_SIZE(members))
+        brace = self.end
+        self.put_object(value)
+        text = PyByteArray_AS_STRING(self.memory)
+        brace += first_token(text + brace, self.end - brace)
+        if brace == self.end or text[brace] != 0x7B:
+            raise TypeError(f"Expected a value that encodes to a JSON object, got {type(value).__name__}")
+        after = brace + 1 + first_token(text + brace + 1, self.end - brace - 1)
+        text[brace] = 0x20 if text[after] == 0x7D else 0x2C
+        return 0
+
+    cdef int put_call(self, str method, object params, bytes members) except -1:
         cdef Py_ssize_t size = 0
         cdef const char* text = PyUnicode_AsUTF8AndSize(method, &size)
         cdef Py_ssize_t payload
@@ -354,10 +375,14 @@ cdef class Outgoing:
         else:
             quoted = encode(method)
             self.put(PyBytes_AS_STRING(quoted), PyBytes_GET_SIZE(quoted))
-        if params is not unset:
+        if params is unset and PyBytes_GET_SIZE(members):
+            self.put(b',"params":{', 11)
+            self.put(PyBytes_AS_STRING(members), PyBytes_GET_SIZE(members))
+            self.put(b"}", 1)
+        elif params is not unset:
             self.put(b',"params":', 10)
             payload = self.end
-            self.put_object(params)
+            self.put_members(members, params)
             if not opens_object(PyByteArray_AS_STRING(self.memory) + payload, self.end - payload):
                 raise TypeError(f"Expected params that encode to a JSON object, got {type(params).__name__}")
         return self.put(b"}", 1)
@@ -381,9 +406,15 @@ cdef bint is_plain(const char* text, Py_ssize_t size) noexcept nogil:
     return True
 
 
-cdef bint opens_object(const char* text, Py_ssize_t size) noexcept nogil:
+cdef Py_ssize_t first_token(const char* text, Py_ssize_t size) noexcept nogil:
+    """The index of the first byte that is no white space, or `size`."""
     cdef Py_ssize_t i
     for i in range(size):
         if text[i] != 0x20 and text[i] != 0x09 and text[i] != 0x0A and text[i] != 0x0D:
-            return text[i] == 0x7B
-    return False
+            return i
+    return size
+
+
+cdef bint opens_object(const char* text, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t i = first_token(text, size)
+    return i < size and text[i] == 0x7B
