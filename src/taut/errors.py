@@ -119,10 +119,18 @@ class InvalidMessage(RemoteProtocolError):
 class LimitExceeded(RemoteProtocolError):
     """A configured limit was passed. ``limit`` is the field of `Limits` that names it."""
 
-    def __init__(self, limit: str, maximum: int | float, *, actual: int | float | None = None,
-                 code: int = INVALID_REQUEST) -> None:
+    def __init__(
+        self,
+        limit: str,
+        maximum: int | float,
+        *,
+        actual: int | float | None = None,
+        code: int = INVALID_REQUEST,
+    ) -> None:
         got = "" if actual is None else f", got {actual}"
-        super().__init__(f"Limit exceeded: {limit} is {maximum}{got}", data={"limit": limit, "maximum": maximum})
+        super().__init__(
+            f"Limit exceeded: {limit} is {maximum}{got}", data={"limit": limit, "maximum": maximum}
+        )
         self.code = code
         self.limit = limit
         self.maximum = maximum
@@ -209,7 +217,10 @@ class UnsupportedProtocolVersion(RemoteError):
     def of(cls, requested: str, supported: tuple[str, ...]) -> UnsupportedProtocolVersion:
         """Return the error that refuses ``requested`` and lists what is ``supported``."""
         data = {"supported": list(supported), "requested": requested}
-        return cls(f"Unsupported protocol version: expected one of {', '.join(supported)}, got {requested}", data=data)
+        return cls(
+            f"Unsupported protocol version: expected one of {', '.join(supported)}, got {requested}",
+            data=data,
+        )
 
 
 class TransportError(TautError):

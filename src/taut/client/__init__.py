@@ -1,0 +1,6 @@
+"""Clients: `Client` and what it hands out."""
+
+from taut.client.client import Client
+from taut.client.subscription import Change, Subscription
+
+__all__ = ["Change", "Client", "Subscription"]

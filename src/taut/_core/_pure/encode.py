@@ -18,6 +18,7 @@ __all__ = ["Outgoing"]
 
 HEAD = b'{"jsonrpc":"2.0",'
 ENCODER = Encoder()
+WHITE_SPACE = b" \t\r\n"
 
 
 @final
@@ -33,9 +34,13 @@ class Outgoing:
     def __len__(self) -> int:
         return len(self._ready)
 
-    def result(self, raw_id: bytes, result: object) -> None:
-        """Append the answer `result` to the request with the id `raw_id` (JSON text)."""
-        self._add(HEAD, b'"id":', check_id(raw_id), b',"result":', self._encode(result), b"}")
+    def result(self, raw_id: bytes, result: object, *, members: bytes = b"") -> None:
+        """Append the answer `result` to the request with the id `raw_id` (JSON text).
+
+        `members`: encoded members (`"a":1,"b":2`) that are put before those of `result`, an object then.
+        """
+        text = self._with_members(members, result)
+        self._add(HEAD, b'"id":', check_id(raw_id), b',"result":', text, b"}")
 
     def result_raw(self, raw_id: bytes, raw: Buffer) -> None:
         """Append an answer whose result is JSON already."""
@@ -55,13 +60,13 @@ class Outgoing:
             parts += (b',"data":', self._encode(data))
         self._add(*parts, b"}}")
 
-    def request(self, id: int, method: str, params: object = UNSET) -> None:
-        """Append a request."""
-        self._add(HEAD, b'"id":%d,' % index(id), *self._call(method, params))
+    def request(self, id: int, method: str, params: object = UNSET, *, members: bytes = b"") -> None:
+        """Append a request; `members` as for `result`, put before those of `params`."""
+        self._add(HEAD, b'"id":%d,' % index(id), *self._call(method, params, members))
 
     def notification(self, method: str, params: object = UNSET) -> None:
         """Append a notification."""
-        self._add(HEAD, *self._call(method, params))
+        self._add(HEAD, *self._call(method, params, b""))
 
     def append(self, message: Buffer) -> None:
         """Append a whole message that is encoded already."""
@@ -128,11 +133,23 @@ class Outgoing:
             raise ValueError(f"Expected a JSON value, got an empty {type(value).__name__}")
         return text
 
-    def _call(self, method: str, params: object) -> list[bytes]:
+    def _with_members(self, members: bytes, value: object) -> bytes:
+        text = self._encode(value)
+        if not members:
+            return text
+        before, brace, inside = text.partition(b"{")
+        if not brace or before.strip(WHITE_SPACE):
+            raise TypeError(f"Expected a value that encodes to a JSON object, got {type(value).__name__}")
+        comma = b" " if inside.lstrip(WHITE_SPACE).startswith(b"}") else b","
+        return b"{" + members + before + comma + inside
+
+    def _call(self, method: str, params: object, members: bytes) -> list[bytes]:
         parts = [b'"method":', self._encode(method)]
-        if params is not UNSET:
-            text = self._encode(params)
-            if not text.lstrip(b" \t\r\n").startswith(b"{"):
+        if params is UNSET and members:
+            parts += (b',"params":{', members, b"}")
+        elif params is not UNSET:
+            text = self._with_members(members, params)
+            if not text.lstrip(WHITE_SPACE).startswith(b"{"):
                 raise TypeError(f"Expected params that encode to a JSON object, got {type(params).__name__}")
             parts += (b',"params":', text)
         return [*parts, b"}"]

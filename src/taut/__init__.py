@@ -1,0 +1,64 @@
+"""MCP in Python, with no slack in the wire.
+
+The public names, loaded when they are first used: ``import taut`` itself loads nothing but this module.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from taut.client import Client, Subscription
+    from taut.errors import TautError, ToolError
+    from taut.mcp.limits import Limits
+    from taut.server import Audio, Context, Elicit, Elicited, File, Image, ListRoots, Sample, Server
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Audio",
+    "Client",
+    "Context",
+    "Elicit",
+    "Elicited",
+    "File",
+    "Image",
+    "Limits",
+    "ListRoots",
+    "Sample",
+    "Server",
+    "Subscription",
+    "TautError",
+    "ToolError",
+]
+
+_HOMES = {
+    "Audio": "taut.server",
+    "Client": "taut.client",
+    "Context": "taut.server",
+    "Elicit": "taut.server",
+    "Elicited": "taut.server",
+    "File": "taut.server",
+    "Image": "taut.server",
+    "Limits": "taut.mcp.limits",
+    "ListRoots": "taut.server",
+    "Sample": "taut.server",
+    "Server": "taut.server",
+    "Subscription": "taut.client",
+    "TautError": "taut.errors",
+    "ToolError": "taut.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'taut' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,461 @@
+"""The client's face: connect to a server of any revision, call what it offers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from taut import models
+from taut.client.cache import ResponseCache
+from taut.client.connection import Answerer, ClientConnection, run_answerer
+from taut.client.subscription import Subscription
+from taut.client.target import Target, open_target
+from taut.errors import ConfigError, ConnectionClosed, InputRequired, LocalProtocolError, TransportError
+from taut.mcp.client_peer import ClientProfile
+from taut.mcp.limits import DEFAULT_LIMITS, Limits
+from taut.mcp.negotiation import Agreement
+from taut.mcp.outbound import ProgressCallback
+from taut.mcp.peer import Notification
+from taut.transport.base import Transport
+from taut.transport.process import StderrSink
+
+__all__ = ["Client", "Serves"]
+
+R = TypeVar("R")
+
+#: How many pages of a list are followed; a server that never ends its list is an error.
+MAX_PAGES = 1_000
+
+
+class Serves(Protocol):
+    """What a server object must do to be a client's target: serve one transport until it ends."""
+
+    async def serve(self, transport: Transport) -> None:
+        """Serve the client on ``transport``."""
+
+
+class Client:
+    """A connection to one MCP server. ``async with Client(target) as client: ...``
+
+    ``target`` is a command line (``"uvx some-server"``, no shell), a list of arguments, a ``.py`` file with a server, a
+    `taut.Server` (served in this process), or a transport.
+
+    The connection belongs to this object: it may be opened in one task and closed in another, and closing twice is
+    fine. All methods may be called from many tasks of the event loop that it was opened in.
+
+    :param mode: ``auto`` finds out the server's era; ``legacy`` or a revision pins it.
+    :param discovered: the `models.DiscoverResult` of an earlier connection, to connect without asking.
+    :param sampling: answers ``sampling/createMessage``: gets its params, returns `models.CreateMessageResult`.
+    :param elicitation: answers ``elicitation/create``: gets its params, returns `models.ElicitResult`.
+    :param roots: the roots that the server may ask for, as URIs or `models.Root`, or a callable that returns them.
+    :param logging: gets the server's log messages, as `models.LoggingMessageParams`.
+    :param log_level: the least severe level that the server should send (modern era; see `set_log_level`).
+    :param on_notification: gets every other notification of the server.
+    :param timeout_s: seconds for one call, unless it says otherwise; None waits forever.
+    :param stderr: gets the lines of a child's stderr; None passes them on to ours.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        mode: str = "auto",
+        discovered: models.DiscoverResult | None = None,
+        name: str = "taut",
+        version: str = "0",
+        sampling: Answerer | None = None,
+        elicitation: Answerer | None = None,
+        roots: Iterable[str | models.Root] | Callable[[], Any] | None = None,
+        logging: Callable[[models.LoggingMessageParams], None] | None = None,
+        log_level: str | None = None,
+        on_notification: Callable[[Notification], None] | None = None,
+        timeout_s: float | None = 60.0,
+        connect_timeout_s: float = 30.0,
+        probe_timeout_s: float = 5.0,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        stderr: StderrSink | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self._target = target
+        self._mode = mode
+        self._discovered = discovered
+        self._answerers = _answerers(sampling, elicitation, roots)
+        self._profile = ClientProfile(
+            models.Implementation(name, version), _capabilities(self._answerers, roots)
+        )
+        self._logging = logging
+        self._log_level = log_level if log_level is not None or logging is None else "info"
+        self._on_notification = on_notification
+        self._timeout_s = timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._probe_timeout_s = probe_timeout_s
+        self._child_options: dict[str, Any] = {"env": env, "cwd": cwd, "stderr": stderr}
+        self._limits = limits
+        self._connection: ClientConnection | None = None
+        self._agreement: Agreement | None = None
+        self._server_task: asyncio.Task[None] | None = None
+        self._cache: ResponseCache | None = None
+        self._subscriptions: set[Subscription] = set()
+
+    # -- life
+
+    async def __aenter__(self) -> Client:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def connect(self) -> Agreement:
+        """Connect and negotiate; returns what was agreed. Cancelling it leaves nothing behind.
+
+        :raises taut.errors.ConfigError: nothing can be started at the target.
+        :raises taut.errors.TransportError: the connection ended, or took too long.
+        :raises taut.errors.UnsupportedProtocolVersion: there is no common revision.
+        """
+        if self._connection is not None:
+            raise LocalProtocolError(
+                "Expected a client that is not connected; make another one for another connection"
+            )
+        transport, served = open_target(self._target, limits=self._limits, **self._child_options)
+        loop = asyncio.get_running_loop()
+        if served is not None:
+            server: Any = self._target
+            self._server_task = loop.create_task(server.serve(served))
+        self._cache = ResponseCache(loop.time)
+        self._connection = connection = ClientConnection(
+            transport, self._profile, self._answerers, self._on_message, self._on_lost, limits=self._limits
+        )
+        try:
+            connection.start()
+            self._agreement = await self._agree(connection)
+        except BaseException:
+            await self.close()
+            raise
+        return self._agreement
+
+    async def _agree(self, connection: ClientConnection) -> Agreement:
+        if self._discovered is not None:
+            common = [one for one in models.REVISIONS if one in self._discovered.supported_versions]
+            if not common:
+                raise ConfigError(
+                    f"Expected a revision of {models.REVISIONS} in the saved discovery, got none"
+                )
+            agreement = Agreement(common[-1], discovered=self._discovered)
+            connection.adopt(agreement, self._log_level)
+            return agreement
+        return await connection.negotiate(
+            self._mode,
+            probe_timeout_s=self._probe_timeout_s,
+            timeout_s=self._connect_timeout_s,
+            log_level=self._log_level,
+        )
+
+    async def close(self) -> None:
+        """Close the connection: open calls end with `ConnectionClosed`, a child process is ended with its group."""
+        connection = self._connection
+        if connection is None:
+            return
+        connection.close()
+        await connection.wait_closed()
+        if self._server_task is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._server_task
+
+    def _on_lost(self, error: TransportError) -> None:
+        for subscription in list(self._subscriptions):
+            subscription.end(error)
+
+    @property
+    def connection(self) -> ClientConnection:
+        """The open connection.
+
+        :raises taut.errors.ConnectionClosed: there is none.
+        """
+        if self._connection is None:
+            raise ConnectionClosed("not connected: use 'async with', or await connect()", clean=True)
+        return self._connection
+
+    @property
+    def agreement(self) -> Agreement:
+        """What was negotiated; its ``discovered`` can be saved for the next connection."""
+        if self._agreement is None:
+            raise ConnectionClosed("not connected: use 'async with', or await connect()", clean=True)
+        return self._agreement
+
+    @property
+    def revision(self) -> str:
+        """The protocol revision in use."""
+        return self.agreement.revision
+
+    @property
+    def server_capabilities(self) -> models.ServerCapabilities:
+        """What the server declared."""
+        info = self.agreement.discovered or self.agreement.initialized
+        return models.ServerCapabilities() if info is None else info.capabilities
+
+    @property
+    def server_info(self) -> models.Implementation | None:
+        """The server's name and version, where it gave them."""
+        agreement = self.agreement
+        if agreement.initialized is not None:
+            return agreement.initialized.server_info
+        meta = msgspec.UNSET if agreement.discovered is None else agreement.discovered.meta
+        given = None if meta is msgspec.UNSET else meta.get("io.modelcontextprotocol/serverInfo")
+        return None if given is None else msgspec.convert(given, models.Implementation)
+
+    @property
+    def instructions(self) -> str | None:
+        """How to use the server, in its own words."""
+        info = self.agreement.discovered or self.agreement.initialized
+        return None if info is None or info.instructions is msgspec.UNSET else info.instructions
+
+    # -- calls
+
+    async def request(
+        self,
+        method: str,
+        params: object,
+        *,
+        timeout_s: float | None = None,
+        total_timeout_s: float | None = None,
+        on_progress: ProgressCallback | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Send any request and return its decoded result.
+
+        Cancelling the calling task cancels the request on the server.
+
+        :raises taut.errors.RemoteError: the server answered with an error.
+        :raises taut.errors.RequestTimeout: no answer within ``timeout_s``.
+        :raises taut.errors.ConnectionClosed: the connection ended before the answer.
+        :raises taut.errors.LocalProtocolError: the server did not declare what the method needs.
+        """
+        return await self.connection.ask(
+            method,
+            params,
+            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
+            total_timeout_s=total_timeout_s,
+            on_progress=on_progress,
+            meta=meta,
+        )
+
+    async def call_tool(
+        self, name: str, arguments: Mapping[str, Any] | None = None, **options: Any
+    ) -> models.CallToolResult:
+        """Call a tool. A failure of the tool itself is a result with ``is_error``; ``options`` as for `request`.
+
+        A server's questions (multi-round-trip requests) are answered with this client's callbacks.
+        """
+        params = models.CallToolParams(
+            name=name, arguments=msgspec.UNSET if arguments is None else dict(arguments)
+        )
+        result: models.CallToolResult = await self._with_input("tools/call", params, options)
+        return result
+
+    async def get_prompt(
+        self, name: str, arguments: Mapping[str, str] | None = None, **options: Any
+    ) -> models.GetPromptResult:
+        """Return a prompt's messages."""
+        given = msgspec.UNSET if arguments is None else dict(arguments)
+        params = models.GetPromptParams(name=name, arguments=given)
+        result: models.GetPromptResult = await self._with_input("prompts/get", params, options)
+        return result
+
+    async def read_resource(self, uri: str, **options: Any) -> models.ReadResourceResult:
+        """Return the contents of a resource, from the cache where the server allows it."""
+        known = self._cached("resources/read", uri)
+        if known is None:
+            known = await self._with_input(
+                "resources/read", models.ReadResourceParams(uri=uri), options, cache=uri
+            )
+        result: models.ReadResourceResult = known
+        return result
+
+    async def complete(
+        self,
+        ref: models.PromptReference | models.ResourceTemplateReference,
+        argument: str,
+        value: str,
+        *,
+        context: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> models.Completion:
+        """Return completions of ``value`` for an argument of a prompt or a resource template."""
+        params = models.CompleteParams(
+            ref=ref,
+            argument=models.CompletionArgument(argument, value),
+            context=msgspec.UNSET if context is None else models.CompletionContext(arguments=dict(context)),
+        )
+        result: models.CompleteResult = await self.request("completion/complete", params, **options)
+        return result.completion
+
+    async def ping(self, **options: Any) -> None:
+        """Ask for a sign of life: ``ping``, or ``server/discover`` in the modern era, which has no ping."""
+        method = "server/discover" if self.agreement.modern else "ping"
+        await self.request(method, models.RequestParams(), **options)
+
+    async def set_log_level(self, level: str) -> None:
+        """Choose the least severe log messages that the server sends from now on."""
+        if self.agreement.modern:
+            self.connection.peer.speak(self.revision, log_level=level)
+        else:
+            await self.request("logging/setLevel", msgspec.convert({"level": level}, models.SetLevelParams))
+
+    # -- lists
+
+    async def list_tools(self, **options: Any) -> list[models.Tool]:
+        """Return all tools, of all pages."""
+        return await self._all("tools/list", "tools", options)
+
+    async def list_resources(self, **options: Any) -> list[models.Resource]:
+        """Return all resources, of all pages."""
+        return await self._all("resources/list", "resources", options)
+
+    async def list_resource_templates(self, **options: Any) -> list[models.ResourceTemplate]:
+        """Return all resource templates, of all pages."""
+        return await self._all("resources/templates/list", "resource_templates", options)
+
+    async def list_prompts(self, **options: Any) -> list[models.Prompt]:
+        """Return all prompts, of all pages."""
+        return await self._all("prompts/list", "prompts", options)
+
+    async def page(self, method: str, cursor: str | None = None, **options: Any) -> Any:
+        """Return one page of a list method, from the cache where the server allows it."""
+        known = self._cached(method, cursor or "")
+        if known is not None:
+            return known
+        params = models.PaginatedParams(cursor=msgspec.UNSET if cursor is None else cursor)
+        result = await self.request(method, params, **options)
+        if self._cache is not None:
+            self._cache.put(method, cursor or "", result)
+        return result
+
+    async def _all(self, method: str, member: str, options: dict[str, Any]) -> list[Any]:
+        items: list[Any] = []
+        cursor: str | None = None
+        for _ in range(MAX_PAGES):
+            page = await self.page(method, cursor, **options)
+            items.extend(getattr(page, member))
+            if page.next_cursor is msgspec.UNSET:
+                return items
+            cursor = page.next_cursor
+        raise LocalProtocolError(
+            f"Expected at most {MAX_PAGES} pages from {method}; the server keeps sending cursors"
+        )
+
+    # -- changes
+
+    async def subscribe(
+        self,
+        *resources: str,
+        tools: bool = False,
+        prompts: bool = False,
+        resource_list: bool = False,
+    ) -> Subscription:
+        """Hear of changes: of the given resources, and of the lists that are named.
+
+        The subscription is an async iterator of notifications, the same in both eras; close it, or leave its ``async with``.
+        """
+        subscription = Subscription(
+            self, frozenset(resources), tools=tools, prompts=prompts, resource_list=resource_list
+        )
+        self._subscriptions.add(subscription)
+        try:
+            await subscription.open()
+        except BaseException:
+            self._subscriptions.discard(subscription)
+            raise
+        return subscription
+
+    def _forget(self, subscription: Subscription) -> None:
+        self._subscriptions.discard(subscription)
+
+    def _on_message(self, notification: Notification) -> None:
+        params = notification.params()
+        method = notification.method
+        if self._cache is not None:
+            self._cache.on_notification(method, getattr(params, "uri", None))
+        if method == "notifications/message" and self._logging is not None:
+            self._logging(params)
+            return
+        for subscription in list(self._subscriptions):
+            subscription.offer(method, params)
+        if self._on_notification is not None:
+            self._on_notification(notification)
+
+    def _cached(self, method: str, key: str) -> Any:
+        return None if self._cache is None else self._cache.get(method, key)
+
+    # -- multi-round-trip requests
+
+    async def _with_input(
+        self, method: str, params: Any, options: dict[str, Any], *, cache: str | None = None
+    ) -> Any:
+        """Send a request; as long as the server asks for input, answer and send it again.
+
+        :raises taut.errors.InputRequired: there is no callback for what it asks, or it does not stop asking.
+        """
+        result = await self.request(method, params, **options)
+        if not isinstance(result, models.InputRequiredResult):
+            if cache is not None and self._cache is not None:
+                self._cache.put(method, cache, result)
+            return result
+        for _ in range(self._limits.max_rounds):
+            responses = await self._inputs(result)
+            again = msgspec.structs.replace(
+                params, input_responses=responses or msgspec.UNSET, request_state=result.request_state
+            )
+            result = await self.request(method, again, **options)
+            if not isinstance(result, models.InputRequiredResult):
+                return result
+        raise InputRequired(f"{method} still asks for input after {self._limits.max_rounds} rounds")
+
+    async def _inputs(self, result: models.InputRequiredResult) -> dict[str, Any]:
+        asked = {} if result.input_requests is msgspec.UNSET else result.input_requests
+        return {key: await self._input(key, one) for key, one in asked.items()}
+
+    async def _input(self, key: str, asked: models.InputRequest) -> Any:
+        method: str = asked.__struct_config__.tag  # type: ignore[assignment]  # the method is the tag
+        answerer = self._answerers.get(method)
+        if answerer is None:
+            raise InputRequired(
+                f"The server asks for {key!r} with {method}, for which this client has no callback"
+            )
+        params = models.RequestParams() if asked.params is msgspec.UNSET else asked.params
+        return await run_answerer(answerer, params)
+
+
+def _answerers(
+    sampling: Answerer | None,
+    elicitation: Answerer | None,
+    roots: Iterable[str | models.Root] | Callable[[], Any] | None,
+) -> dict[str, Answerer]:
+    answerers: dict[str, Answerer] = {}
+    if sampling is not None:
+        answerers["sampling/createMessage"] = sampling
+    if elicitation is not None:
+        answerers["elicitation/create"] = elicitation
+    if roots is not None:
+        answerers["roots/list"] = lambda params: _roots_result(roots() if callable(roots) else roots)
+    return answerers
+
+
+def _roots_result(roots: Iterable[str | models.Root]) -> models.ListRootsResult:
+    return models.ListRootsResult(roots=[models.Root(one) if isinstance(one, str) else one for one in roots])
+
+
+def _capabilities(answerers: dict[str, Answerer], roots: object) -> models.ClientCapabilities:
+    return models.ClientCapabilities(
+        sampling=models.SamplingCapability() if "sampling/createMessage" in answerers else msgspec.UNSET,
+        elicitation=models.ElicitationCapability() if "elicitation/create" in answerers else msgspec.UNSET,
+        roots=models.RootsCapability() if roots is not None else msgspec.UNSET,
+    )

@@ -1,0 +1,142 @@
+"""Hearing of changes, the same way in both eras.
+
+In the modern era a subscription is one ``subscriptions/listen`` request. In the legacy era resources are
+subscribed one by one, and list changes come to everyone: they are picked from what arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from taut import models
+from taut.errors import TautError
+
+if TYPE_CHECKING:
+    from taut.client.client import Client
+    from taut.client.connection import Stream
+
+__all__ = ["Change", "Subscription"]
+
+SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
+#: Changes that wait to be read; the oldest are dropped beyond that, as a later one says the same.
+MAX_WAITING = 1_024
+
+
+class Change(NamedTuple):
+    """What changed: the notification's method and, for a resource, its URI."""
+
+    method: str
+    uri: str | None
+
+
+class Subscription:
+    """An async iterator of `Change`; ends when it is closed, raises when the connection is lost."""
+
+    def __init__(
+        self, client: Client, resources: frozenset[str], *, tools: bool, prompts: bool, resource_list: bool
+    ) -> None:
+        self._client = client
+        self._resources = resources
+        self._lists = {
+            method
+            for method, wanted in (
+                ("notifications/tools/list_changed", tools),
+                ("notifications/prompts/list_changed", prompts),
+                ("notifications/resources/list_changed", resource_list),
+            )
+            if wanted
+        }
+        self._waiting: deque[Change] = deque(maxlen=MAX_WAITING)
+        self._wake: asyncio.Future[None] | None = None
+        self._acknowledged: asyncio.Future[None] | None = None
+        self._stream: Stream | None = None
+        self._closed = False
+        self._error: TautError | None = None
+
+    async def open(self) -> None:
+        """Subscribe; returns when the server has acknowledged."""
+        if not self._client.agreement.modern:
+            for uri in sorted(self._resources):
+                await self._client.request("resources/subscribe", models.SubscribeParams(uri=uri))
+            return
+        wanted = models.SubscriptionFilter(
+            tools_list_changed="notifications/tools/list_changed" in self._lists or msgspec.UNSET,
+            prompts_list_changed="notifications/prompts/list_changed" in self._lists or msgspec.UNSET,
+            resources_list_changed="notifications/resources/list_changed" in self._lists or msgspec.UNSET,
+            resource_subscriptions=sorted(self._resources) or msgspec.UNSET,
+        )
+        connection = self._client.connection
+        self._acknowledged = connection.loop.create_future()
+        self._stream = await connection.open_stream(models.SubscriptionsListenParams(notifications=wanted))
+        done, _ = await asyncio.wait(
+            (self._acknowledged, self._stream.ended), return_when=asyncio.FIRST_COMPLETED
+        )
+        if self._acknowledged not in done:
+            self._closed = True
+            self._stream.check()
+
+    def offer(self, method: str, params: Any) -> None:
+        """Take a notification of the server, if it belongs here."""
+        if self._stream is not None:
+            meta = params.meta
+            if meta is msgspec.UNSET or meta.get(SUBSCRIPTION_ID) != self._stream.id:
+                return
+            if method == "notifications/subscriptions/acknowledged":
+                if self._acknowledged is not None and not self._acknowledged.done():
+                    self._acknowledged.set_result(None)
+                return
+        uri = getattr(params, "uri", None)
+        if method in self._lists or (method == "notifications/resources/updated" and uri in self._resources):
+            self._waiting.append(Change(method, uri))
+            self._wake_up()
+
+    def end(self, error: TautError) -> None:
+        """End with ``error``: the connection is gone."""
+        self._error = error
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Change:
+        while True:
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._closed:
+                raise StopAsyncIteration
+            if self._error is not None:
+                raise self._error
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+
+    async def close(self) -> None:
+        """Unsubscribe. Twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        self._client._forget(self)
+        self._wake_up()
+        if self._error is not None:
+            return
+        if self._stream is not None:
+            self._stream.close()
+            return
+        for uri in sorted(self._resources):
+            await self._client.request("resources/unsubscribe", models.UnsubscribeParams(uri=uri))
+
+    async def __aenter__(self) -> Subscription:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,211 @@
+"""Input that a server asks of the client while it works: elicitation, sampling, roots.
+
+A handler asks in one way; the era decides how the question travels. In the legacy era it is a request of the server,
+and the answer comes back to the waiting handler. In the modern era a server may not send requests: the handler's
+question ends the call with an ``input_required`` result, and the client calls again with the answers. The
+handler then runs again from its start and finds the answers that it has already been given, so what it does before
+a question must bear repeating. Answers of earlier rounds travel in the sealed request state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from taut import models
+from taut.errors import InvalidParams, MissingRequiredClientCapability, RemoteProtocolError
+from taut.mcp.schema import schema_of
+from taut.mcp.sealing import StateSealer, digest
+
+__all__ = [
+    "METHODS_WITH_INPUT",
+    "Elicit",
+    "Elicited",
+    "InputNeeded",
+    "ListRoots",
+    "Question",
+    "Rounds",
+    "Sample",
+]
+
+#: How a question is written in an ``input_required`` result.
+_REQUESTS: dict[str, Any] = {
+    "elicitation/create": models.ElicitRequest,
+    "sampling/createMessage": models.CreateMessageRequest,
+    "roots/list": models.ListRootsRequest,
+}
+
+
+#: The methods whose results may ask for input (specification 2026-07-28, "Multi Round-Trip Requests").
+METHODS_WITH_INPUT = frozenset(
+    spec.method for spec in models.METHODS.values() if "input_required" in spec.alternatives
+)
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A request to the client, whichever way it travels."""
+
+    method: str
+    params: Any
+    capability: str
+    #: The class that the content of an accepted form is decoded to.
+    kind: Any = None
+
+    def check(self, capabilities: models.ClientCapabilities) -> None:
+        """Refuse a question that the client did not say it can answer.
+
+        :raises taut.errors.MissingRequiredClientCapability: with ``data.requiredCapabilities``.
+        """
+        if not models.declares(capabilities, self.capability):
+            first, _, second = self.capability.partition(".")
+            required: dict[str, Any] = {first: {second: {}} if second else {}}
+            raise MissingRequiredClientCapability(
+                f"{self.method} needs the client capability {self.capability}, which was not declared",
+                data={"requiredCapabilities": required},
+            )
+
+    def answer(self, result: Any) -> Any:
+        """Return the client's ``result`` as the handler gets it.
+
+        :raises msgspec.ValidationError: the content of a form does not fit its class.
+        """
+        if isinstance(result, models.ElicitResult):
+            content = None if result.content is msgspec.UNSET else result.content
+            if self.kind is not None and result.action == "accept":
+                content = msgspec.convert(content, self.kind)
+            return Elicited(result.action, content)
+        if isinstance(result, models.ListRootsResult):
+            return result.roots
+        return result
+
+
+class Elicited(msgspec.Struct, frozen=True):
+    """The user's reaction to a form: ``content`` is what was entered when ``action`` is accept, else None."""
+
+    action: str
+    content: Any = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the user filled in the form."""
+        return self.action == "accept"
+
+
+def Elicit(message: str, schema: type | dict[str, Any]) -> Question:
+    """Ask the user to fill in a form.
+
+    ``schema`` is a flat object schema (specification, "Elicitation"), or a class with such fields (msgspec Struct,
+    dataclass, TypedDict), to which the answer is then decoded.
+    """
+    if not isinstance(schema, dict):
+        kind = schema
+        schema = schema_of(kind)
+        params = models.ElicitParams(message=message, requested_schema=schema)
+        return Question("elicitation/create", params, "elicitation", kind)
+    params = models.ElicitParams(message=message, requested_schema=schema)
+    return Question("elicitation/create", params, "elicitation")
+
+
+def Sample(messages: list[models.SamplingMessage], *, max_tokens: int, **options: Any) -> Question:
+    """Ask the client's model for a message (specification, "Sampling")."""
+    params = models.CreateMessageParams(messages=messages, max_tokens=max_tokens, **options)
+    return Question("sampling/createMessage", params, "sampling")
+
+
+def ListRoots() -> Question:
+    """Ask for the client's roots."""
+    return Question("roots/list", models.RequestParams(), "roots")
+
+
+class InputNeeded(Exception):
+    """Unwinds a handler whose questions have no answers yet."""
+
+    def __init__(self, questions: dict[str, Question]) -> None:
+        super().__init__(f"input needed: {', '.join(questions)}")
+        self.questions = questions
+
+
+class Rounds:
+    """What one multi-round-trip request knows: the answers so far, and how to carry them.
+
+    :raises taut.errors.InvalidParams: the request state is forged, expired, or belongs to another request or principal.
+    """
+
+    def __init__(
+        self,
+        sealer: StateSealer,
+        method: str,
+        raw_params: models.Buffer,
+        responses: dict[str, Any] | None,
+        state: str | None,
+        *,
+        principal: str,
+        now: float,
+        max_rounds: int,
+    ) -> None:
+        self._sealer = sealer
+        self._principal = principal
+        self._method = method
+        self._raw_params = raw_params
+        self._round = 1
+        self._answers: dict[str, Any] = {}
+        self._numbers: dict[str, int] = {}
+        if state is not None:
+            sealed = sealer.open(state, principal=principal, binding=self._binding(), now=now)
+            carried = msgspec.json.decode(sealed, type=_State)
+            self._round = carried.round + 1
+            self._answers = carried.answers
+            if self._round > max_rounds:
+                raise InvalidParams(f"Expected at most {max_rounds} rounds of input, got round {self._round}")
+        if responses:
+            self._answers.update(responses)
+
+    def _binding(self) -> bytes:
+        """Return what ties the state to this request: its method and params, without what changes in a retry."""
+        return digest(self._method, self._raw_params)
+
+    def key(self, method: str) -> str:
+        """Return the next automatic key: the same question gets the same key in every round."""
+        name = method.partition("/")[0]
+        number = self._numbers[name] = self._numbers.get(name, 0) + 1
+        return f"{name}_{number}"
+
+    def answers(self, questions: dict[str, Question]) -> dict[str, Any]:
+        """Return the decoded answers to ``questions``.
+
+        :raises InputNeeded: some have none yet; names just these.
+        :raises taut.errors.InvalidParams: an answer does not fit its question.
+        """
+        missing = {key: question for key, question in questions.items() if key not in self._answers}
+        if missing:
+            raise InputNeeded(missing)
+        return {key: self._decode(key, question) for key, question in questions.items()}
+
+    def _decode(self, key: str, question: Question) -> Any:
+        try:
+            return question.answer(models.decode_input_response(question.method, self._answers[key]))
+        except (
+            RemoteProtocolError,
+            msgspec.ValidationError,
+        ) as error:  # not a result; not what the form asks
+            raise InvalidParams(f"Invalid inputResponses[{key!r}]: {error}") from error
+
+    def result(self, needed: InputNeeded, now: float) -> models.InputRequiredResult:
+        """Return the result that asks for what is needed and carries what is known."""
+        state = msgspec.json.encode(_State(round=self._round, answers=self._answers))
+        return models.InputRequiredResult(
+            input_requests={
+                key: _REQUESTS[question.method](question.params) for key, question in needed.questions.items()
+            },
+            request_state=self._sealer.seal(
+                state, principal=self._principal, binding=self._binding(), now=now
+            ),
+        )
+
+
+class _State(msgspec.Struct):
+    """What the sealed request state holds."""
+
+    round: int
+    answers: dict[str, Any]

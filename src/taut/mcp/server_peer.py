@@ -1,0 +1,316 @@
+"""The server's side of a conversation: era, lifecycle, and which requests get through to a handler.
+
+The era is decided by the first request that is accepted (specification 2026-07-28, "Versioning"; stdio binding):
+
+- ``initialize`` opens a legacy session: one revision, one set of capabilities, until the connection ends;
+- a request whose ``_meta`` names a protocol version is served by itself, under the terms that it carries.
+
+A refused request decides nothing, so a client may try one era and then the other.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+import msgspec
+
+from taut import models
+from taut._core import Envelope, Kind, Outgoing, parse
+from taut.errors import (
+    LEGACY_RESOURCE_NOT_FOUND,
+    InvalidMessage,
+    InvalidParams,
+    InvalidRequest,
+    LimitExceeded,
+    MethodNotFound,
+    ProtocolError,
+    RemoteError,
+    RemoteProtocolError,
+    ResourceNotFound,
+    UnsupportedProtocolVersion,
+)
+from taut.mcp.batch import BatchReply
+from taut.mcp.inbound import Caller, Request
+from taut.mcp.limits import DEFAULT_LIMITS, Limits
+from taut.mcp.peer import Notification, Peer
+
+__all__ = ["Era", "ServerPeer", "ServerProfile"]
+
+BATCH_REVISION = "2025-03-26"
+#: Log messages that a legacy client gets before it has asked for a level (the server may choose).
+DEFAULT_LOG_LEVEL = "info"
+#: Distinct ``_meta`` objects remembered per connection; a client sends the same one over and over.
+META_CACHE = 16
+
+
+class Era(enum.Enum):
+    """Sessions and ``initialize``, or terms carried by each request."""
+
+    LEGACY = "legacy"
+    MODERN = "modern"
+
+
+class ServerProfile:
+    """What a server says of itself, shared by all its conversations.
+
+    ``revisions`` are the ones served, any subset of `taut.models.REVISIONS`.
+    """
+
+    def __init__(
+        self,
+        implementation: models.Implementation,
+        capabilities: models.ServerCapabilities,
+        *,
+        instructions: str | None = None,
+        revisions: Iterable[str] = models.REVISIONS,
+        discover_ttl_ms: int = 300_000,
+    ) -> None:
+        served = frozenset(revisions)
+        self.implementation = implementation
+        self.capabilities = capabilities
+        self.instructions = instructions
+        self.discover_ttl_ms = discover_ttl_ms
+        self.revisions = tuple(revision for revision in models.REVISIONS if revision in served)
+        self.legacy = tuple(revision for revision in self.revisions if revision in models.LEGACY)
+        self.modern = tuple(reversed([revision for revision in self.revisions if revision in models.MODERN]))
+        #: The members that every modern result carries besides its own.
+        self.result_members = self._meta_member()
+        self._routes = {revision: self._allowed(revision) for revision in self.revisions}
+
+    def _meta_member(self) -> bytes:
+        """Return the encoded ``"_meta"`` member that names this server in modern results."""
+        meta = {"io.modelcontextprotocol/serverInfo": self.implementation}
+        return b'"_meta":' + msgspec.json.encode(meta)
+
+    def routes(self, revision: str) -> frozenset[str]:
+        """Return the methods that a client may call at ``revision``."""
+        return self._routes[revision]
+
+    def _allowed(self, revision: str) -> frozenset[str]:
+        return frozenset(
+            spec.method
+            for spec in models.METHODS.values()
+            if spec.sender in ("client", "both")
+            and revision in spec.revisions
+            and (spec.capability is None or models.declares(self.capabilities, spec.capability))
+        )
+
+    def discover_result(self) -> models.DiscoverResult:
+        """Return the answer to ``server/discover``; it names the modern revisions only."""
+        return models.DiscoverResult(
+            supported_versions=list(self.modern),
+            capabilities=self.capabilities,
+            instructions=msgspec.UNSET if self.instructions is None else self.instructions,
+            ttl_ms=self.discover_ttl_ms,
+            cache_scope="public",
+        )
+
+    def initialize_result(self, revision: str) -> models.InitializeResult:
+        """Return the answer to ``initialize`` at the agreed ``revision``."""
+        return models.InitializeResult(
+            protocol_version=revision,
+            capabilities=self.capabilities,
+            server_info=self.implementation,
+            instructions=msgspec.UNSET if self.instructions is None else self.instructions,
+        )
+
+
+class ServerPeer(Peer):
+    """One conversation of a server with one client, over a transport that keeps its messages in order."""
+
+    remote_side = "client"
+
+    def __init__(self, out: Outgoing, profile: ServerProfile, *, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(out, limits=limits)
+        self.profile = profile
+        self.era: Era | None = None
+        #: Whether the client said ``notifications/initialized``; always true in the modern era.
+        self.ready = False
+        self._caller: Caller | None = None
+        self._routes: frozenset[str] = frozenset()
+        self._callers: dict[bytes, tuple[Caller, models.RequestMeta]] = {}
+
+    # -- requests
+
+    def _on_request(self, message: Envelope, answers: Outgoing) -> Request | None:
+        raw_meta = message.meta
+        if raw_meta is None:
+            return self._legacy_request(message, None, answers)
+        known = self._callers.get(raw_meta) if type(raw_meta) is bytes else None
+        if known is not None:
+            return self._modern_request(message, known[0], known[1], answers)
+        meta = self._decode_meta(message)
+        if meta.protocol_version is msgspec.UNSET or message.method == "initialize":
+            if self.era is Era.MODERN and message.method != "initialize":
+                raise _missing_meta("io.modelcontextprotocol/protocolVersion")
+            return self._legacy_request(message, meta, answers)
+        if self.era is Era.LEGACY:
+            raise InvalidRequest(
+                f"Expected requests of the session at revision {self.revision}, got one whose _meta names "
+                f"protocol version {meta.protocol_version}"
+            )
+        caller = self._modern_caller(meta)
+        if type(raw_meta) is bytes:
+            if len(self._callers) >= META_CACHE:
+                self._callers.clear()
+            self._callers[raw_meta] = caller, meta
+        return self._modern_request(message, caller, meta, answers)
+
+    def _modern_request(
+        self, message: Envelope, caller: Caller, meta: models.RequestMeta, answers: Outgoing
+    ) -> Request | None:
+        method: str = message.method  # type: ignore[assignment]  # a request always has one
+        if method not in self.profile.routes(caller.revision):
+            raise MethodNotFound(f"Method not found at revision {caller.revision}: {method}")
+        self._check_new(message)
+        self.era = Era.MODERN
+        self.ready = True
+        request = Request(self, message, caller, meta, answers, self.profile.result_members)
+        if method == "server/discover":
+            request.params()
+            request.respond(self.profile.discover_result())
+            return None
+        return request
+
+    def _legacy_request(
+        self, message: Envelope, meta: models.RequestMeta | None, answers: Outgoing
+    ) -> Request | None:
+        method: str = message.method  # type: ignore[assignment]
+        if method == "initialize":
+            self._initialize(message, meta, answers)
+            return None
+        caller = self._caller
+        if caller is None:
+            if self.era is Era.MODERN or (method == "server/discover" and self.profile.modern):
+                raise _missing_meta("io.modelcontextprotocol/protocolVersion")
+            if method != "ping":
+                raise InvalidRequest(
+                    f"Expected initialize, or a request whose _meta has io.modelcontextprotocol/protocolVersion, "
+                    f"got {method}"
+                )
+            caller = Caller(revision=models.LATEST_LEGACY, capabilities=models.ClientCapabilities())
+        elif method not in self._routes:
+            raise MethodNotFound(f"Method not found at revision {caller.revision}: {method}")
+        self._check_new(message)
+        request = Request(self, message, caller, meta, answers, b"")
+        if method == "ping":
+            request.respond({})
+        elif method == "logging/setLevel":
+            self.log_level = request.params().level
+            request.respond({})
+        else:
+            return request
+        return None
+
+    def _initialize(self, message: Envelope, meta: models.RequestMeta | None, answers: Outgoing) -> None:
+        if self.era is Era.MODERN or not self.profile.legacy:
+            params = models.decode_params("initialize", message.params, models.LATEST_LEGACY)
+            raise UnsupportedProtocolVersion.of(params.protocol_version, self.profile.modern)
+        if self._caller is not None:
+            raise InvalidRequest(f"Expected one initialize, got a second; revision {self.revision} is agreed")
+        params = models.decode_params("initialize", message.params, models.LATEST_LEGACY)
+        revision = params.protocol_version
+        if revision not in self.profile.legacy:
+            revision = self.profile.legacy[-1]
+        self._caller = caller = Caller(
+            revision=revision, capabilities=params.capabilities, implementation=params.client_info
+        )
+        self.era = Era.LEGACY
+        self.revision = revision
+        self.remote_capabilities = params.capabilities
+        self.log_level = DEFAULT_LOG_LEVEL
+        self._routes = self.profile.routes(revision)
+        Request(self, message, caller, meta, answers, b"").respond(self.profile.initialize_result(revision))
+
+    @property
+    def caller(self) -> Caller | None:
+        """The client of the legacy session; None before ``initialize`` and in the modern era."""
+        return self._caller
+
+    # -- the terms of a modern request
+
+    def _decode_meta(self, message: Envelope) -> models.RequestMeta:
+        try:
+            return models.decode(models.RequestMeta, message.meta)
+        except msgspec.DecodeError as error:
+            raise InvalidParams(f"Invalid _meta: {error}") from error
+
+    def _modern_caller(self, meta: models.RequestMeta) -> Caller:
+        revision = meta.protocol_version
+        if meta.client_capabilities is msgspec.UNSET:
+            raise _missing_meta("io.modelcontextprotocol/clientCapabilities")
+        if revision not in self.profile.modern:
+            raise UnsupportedProtocolVersion.of(str(revision), self.profile.modern)
+        return Caller(
+            revision=str(revision),
+            capabilities=meta.client_capabilities,
+            implementation=None if meta.client_info is msgspec.UNSET else meta.client_info,
+            log_level=None if meta.log_level is msgspec.UNSET else meta.log_level,
+        )
+
+    # -- what else arrives
+
+    def _on_notification(self, message: Envelope) -> Notification | None:
+        if message.method == "notifications/initialized" and self.era is Era.LEGACY:
+            self.ready = True
+        return super()._on_notification(message)
+
+    def receive_batch(self, message: Envelope) -> list[Request | Notification]:
+        """Take a batch; return what the driver has to work on. Only for ``Kind.BATCH``."""
+        if self.revision != BATCH_REVISION:
+            self.receive(message)
+            return []
+        reply = BatchReply(self.out)
+        events: list[Request | Notification] = []
+        try:
+            items = message.items()
+            if len(items) > self.limits.max_batch:
+                raise LimitExceeded("max_batch", self.limits.max_batch, actual=len(items))
+        except RemoteProtocolError as error:
+            self.reject(error)
+            return []
+        for item in items:
+            event = self._receive_item(item, reply)
+            if event is not None:
+                events.append(event)
+        reply.seal()
+        return events
+
+    def _receive_item(self, item: object, reply: BatchReply) -> Request | Notification | None:
+        limits = self.limits
+        try:
+            part = parse(
+                item, max_depth=limits.max_depth, max_digits=limits.max_digits, max_keys=limits.max_keys
+            )
+        except RemoteProtocolError as error:
+            reply.answers.error(getattr(error, "id", None), error.code, error.message, null_id=True)
+            return None
+        if part.kind != Kind.REQUEST:
+            return self.receive(part)
+        try:
+            if part.method == "initialize":
+                raise InvalidMessage("Expected initialize alone, got it in a batch")
+            request = self._on_request(part, reply.answers)
+        except (RemoteError, ProtocolError) as error:
+            self.refuse(part, error, reply.answers)
+            return None
+        if request is not None:
+            reply.expect(request)
+        return request
+
+    def reject(self, error: RemoteProtocolError) -> None:
+        """Answer a frame that is no message. The id is null in the legacy era and absent in the modern one."""
+        raw_id: bytes | None = getattr(error, "id", None)
+        data = msgspec.UNSET if error.data is None else error.data
+        self.out.error(raw_id, error.code, error.message, data, null_id=self.era is not Era.MODERN)
+
+    def wire_error(self, error: RemoteError | ProtocolError, revision: str | None) -> tuple[int, object]:
+        """Return code and data; "resource not found" had a code of its own before 2026-07-28."""
+        if isinstance(error, ResourceNotFound) and revision is not None and revision in models.LEGACY:
+            return LEGACY_RESOURCE_NOT_FOUND, error.data
+        return error.code, error.data
+
+
+def _missing_meta(key: str) -> InvalidParams:
+    return InvalidParams(f"Expected _meta with {key} (revision 2026-07-28), got none")

@@ -1,0 +1,87 @@
+"""One client of a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from taut._core import Envelope
+from taut.errors import TransportError
+from taut.mcp.inbound import Request
+from taut.mcp.peer import Notification
+from taut.mcp.server_peer import ServerPeer
+from taut.server.methods import METHODS
+from taut.transport.base import Transport
+from taut.transport.connection import Connection
+
+if TYPE_CHECKING:
+    from taut.server.server import Server
+
+__all__ = ["ServerConnection"]
+
+#: Seconds that handlers get to finish once the client has closed its side, or the server was told to stop.
+GRACE_S = 0.6
+
+
+class ServerConnection(Connection[ServerPeer]):
+    """A `ServerPeer` on a transport, with the server's handlers behind it."""
+
+    def __init__(self, server: Server, transport: Transport) -> None:
+        peer = ServerPeer(transport.out, server.profile, limits=server.limits)
+        super().__init__(transport, peer, limits=server.limits)
+        self.server = server
+        self._grace: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self.server.subscriptions.add(self)
+        super().start()
+
+    def receive_batch(self, message: Envelope) -> list[Request | Notification]:
+        """Take a batch apart (2025-03-26)."""
+        return self.peer.receive_batch(message)
+
+    def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
+        """Hand the request to its method's handler."""
+        return METHODS[request.method](self.server, request, self)
+
+    def on_notification(self, notification: Notification) -> None:
+        """Tell the server that a client's roots changed."""
+        if (
+            notification.method == "notifications/roots/list_changed"
+            and self.server.on_roots_changed is not None
+        ):
+            self.server.on_roots_changed(self)
+
+    def eof_received(self) -> None:
+        """The client is done asking: what is being worked on may still be answered, within `GRACE_S`."""
+        self.shut_down()
+
+    def shut_down(self) -> None:
+        """Close once every open request is answered, or after `GRACE_S` seconds."""
+        self.server.subscriptions.close_of(self)
+        if not self._tasks:
+            self.close()
+            return
+        if self._grace is None:
+            self._grace = self.loop.call_later(GRACE_S, self._give_up)
+            for task in self._tasks:
+                task.add_done_callback(self._close_when_idle)
+
+    def _close_when_idle(self, _: asyncio.Task[None]) -> None:
+        if not self._tasks and self._grace is not None:
+            self._grace.cancel()
+            self.close()
+
+    def _give_up(self) -> None:
+        for task in list(self._tasks):
+            task.cancel("the server is shutting down")
+        self.loop.call_soon(self.close)
+
+    def connection_lost(self, error: TransportError | None) -> None:
+        """Forget the client, cancel what it asked for."""
+        self.server.subscriptions.discard(self)
+        if self._grace is not None:
+            self._grace.cancel()
+        super().connection_lost(error)

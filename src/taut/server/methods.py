@@ -1,0 +1,197 @@
+"""Every other method of the protocol: lists, resources, prompts, completion, subscriptions.
+
+Each function takes (server, request, connection) and either answers and returns None, or returns a coroutine that
+answers. `METHODS` is the table from the method's name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from taut import models
+from taut.errors import InvalidParams, ResourceNotFound
+from taut.mcp.function import Function, InvalidArguments
+from taut.mcp.inbound import Request
+from taut.mcp.inputs import InputNeeded
+from taut.server.content import prompt_result, resource_result
+from taut.server.context import Context
+from taut.server.registry import Registry
+from taut.server.tools import call_tool
+
+if TYPE_CHECKING:
+    from taut.server.connection import ServerConnection
+    from taut.server.server import Server
+
+__all__ = ["METHODS", "Handler"]
+
+Work = Coroutine[Any, Any, None] | None
+Handler = Callable[["Server", Request, "ServerConnection"], Work]
+
+#: The most values that a completion may return (specification, "Completion").
+MAX_COMPLETIONS = 100
+
+
+# -- lists
+
+
+def _list(registry_of: Callable[[Server], Registry[Any]]) -> Handler:
+    def handler(server: Server, request: Request, connection: ServerConnection) -> Work:
+        cursor = None
+        if request.envelope.params is not None:
+            asked = request.params().cursor
+            cursor = None if asked is msgspec.UNSET else asked
+        revision = request.caller.revision
+        members = server.profile.result_members if revision in models.MODERN else b""
+        request.respond_raw(registry_of(server).page(revision, cursor, members))
+        return None
+
+    return handler
+
+
+# -- user functions that are not tools
+
+
+async def _finish(
+    server: Server,
+    request: Request,
+    connection: ServerConnection,
+    function: Function,
+    arguments: dict[str, Any],
+    wrap: Callable[[Any], Any],
+) -> None:
+    """Call ``function`` and answer with ``wrap(value)``."""
+    rounds = server.rounds(request)
+    context = None
+    if function.context_parameter is not None:
+        context = Context(server, request, connection, rounds)
+    try:
+        value = function.call(function.decode(msgspec.json.encode(arguments)), context)
+        if inspect.isawaitable(value):
+            value = await value
+        result = wrap(value)
+    except InvalidArguments as error:
+        raise InvalidParams(str(error)) from error
+    except InputNeeded as needed:
+        result = server.input_required(rounds, needed)
+    request.respond(result)
+
+
+# -- resources
+
+
+def _read_resource(server: Server, request: Request, connection: ServerConnection) -> Work:
+    uri: str = request.params().uri
+    cache = server.cache_hints(request.caller.revision)
+
+    def wrapped(mime_type: object) -> Callable[[Any], Any]:
+        given = mime_type if isinstance(mime_type, str) else None
+        return lambda value: cache(resource_result(uri, given, value))
+
+    entry = server.resources.get(uri)
+    if entry is not None:
+        return _finish(server, request, connection, entry.function, {}, wrapped(entry.model.mime_type))
+    for template in server.templates:
+        variables = template.template.match(uri)
+        if variables is not None:
+            arguments: dict[str, Any] = dict(variables)
+            return _finish(
+                server, request, connection, template.function, arguments, wrapped(template.model.mime_type)
+            )
+    raise ResourceNotFound.of(uri)
+
+
+def _subscribe(server: Server, request: Request, connection: ServerConnection) -> Work:
+    uri = request.params().uri
+    if server.resources.get(uri) is None and not any(
+        entry.template.match(uri) is not None for entry in server.templates
+    ):
+        raise ResourceNotFound.of(uri)
+    server.subscriptions.subscribe(connection, uri)
+    request.respond({})
+    return None
+
+
+def _unsubscribe(server: Server, request: Request, connection: ServerConnection) -> Work:
+    server.subscriptions.unsubscribe(connection, request.params().uri)
+    request.respond({})
+    return None
+
+
+def _listen(server: Server, request: Request, connection: ServerConnection) -> Work:
+    server.subscriptions.listen(connection, request)
+    return None
+
+
+# -- prompts
+
+
+def _get_prompt(server: Server, request: Request, connection: ServerConnection) -> Work:
+    params = request.params()
+    prompt = server.prompts.get(params.name)
+    if prompt is None:
+        raise InvalidParams(f"Unknown prompt: {params.name}")
+    arguments = {} if params.arguments is msgspec.UNSET else params.arguments
+    description = prompt.function.description
+    return _finish(
+        server,
+        request,
+        connection,
+        prompt.function,
+        arguments,
+        lambda value: prompt_result(description, value),
+    )
+
+
+# -- completion
+
+
+async def _complete(server: Server, request: Request, connection: ServerConnection) -> None:
+    params = request.params()
+    completions = _completions_of(server, params.ref)
+    source = completions.get(params.argument.name)
+    values: list[str] = []
+    if source is not None:
+        context: dict[str, str] = {}
+        if params.context is not msgspec.UNSET and params.context.arguments is not msgspec.UNSET:
+            context = params.context.arguments
+        found = source(params.argument.value, context)
+        if inspect.isawaitable(found):
+            found = await found
+        values = list(found)
+    completion = models.Completion(
+        values[:MAX_COMPLETIONS], total=len(values), has_more=len(values) > MAX_COMPLETIONS
+    )
+    request.respond(models.CompleteResult(completion=completion))
+
+
+def _completions_of(server: Server, ref: Any) -> dict[str, Callable[..., Any]]:
+    if isinstance(ref, models.PromptReference):
+        prompt = server.prompts.get(ref.name)
+        if prompt is None:
+            raise InvalidParams(f"Unknown prompt: {ref.name}")
+        return prompt.completions
+    template = server.templates.get(ref.uri)
+    if template is not None:
+        return template.completions
+    if server.resources.get(ref.uri) is not None:
+        return {}
+    raise ResourceNotFound.of(ref.uri)
+
+
+METHODS: dict[str, Handler] = {
+    "tools/call": call_tool,
+    "tools/list": _list(lambda server: server.tools),
+    "resources/list": _list(lambda server: server.resources),
+    "resources/templates/list": _list(lambda server: server.templates),
+    "resources/read": _read_resource,
+    "resources/subscribe": _subscribe,
+    "resources/unsubscribe": _unsubscribe,
+    "subscriptions/listen": _listen,
+    "prompts/list": _list(lambda server: server.prompts),
+    "prompts/get": _get_prompt,
+    "completion/complete": _complete,
+}

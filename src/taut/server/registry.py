@@ -1,0 +1,161 @@
+"""What a server offers: tools, resources, templates and prompts, each compiled when it is registered.
+
+A registry keeps registration order, so lists are stable (specification 2026-07-28, "Tools"). Encoded lists are cached per
+revision and cursor until the registry changes: listing ten thousand tools is one write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from taut import models
+from taut.errors import ConfigError
+from taut.mcp.function import Function
+from taut.mcp.pagination import paginate
+from taut.mcp.uri_template import UriTemplate
+
+__all__ = ["PromptEntry", "Registry", "ResourceEntry", "TemplateEntry", "ToolEntry"]
+
+
+class Entry(Protocol):
+    """Something that a list names."""
+
+    @property
+    def key(self) -> str:
+        """The name or URI that calls use."""
+
+    @property
+    def model(self) -> msgspec.Struct:
+        """What the list says of it."""
+
+
+class ToolEntry:
+    """A registered tool."""
+
+    __slots__ = ("function", "key", "model", "thread", "timeout_s")
+
+    def __init__(
+        self, model: models.Tool, function: Function, *, thread: bool = False, timeout_s: float | None = None
+    ) -> None:
+        self.key: str = model.name
+        self.model = model
+        self.function = function
+        self.thread = thread
+        self.timeout_s = timeout_s
+
+
+class ResourceEntry:
+    """A registered resource with a fixed URI."""
+
+    __slots__ = ("function", "key", "model")
+
+    def __init__(self, model: models.Resource, function: Function) -> None:
+        self.key: str = model.uri
+        self.model = model
+        self.function = function
+
+
+class TemplateEntry:
+    """A registered resource template; its variables are the function's parameters."""
+
+    __slots__ = ("completions", "function", "key", "model", "template")
+
+    def __init__(self, model: models.ResourceTemplate, function: Function, template: UriTemplate) -> None:
+        self.key: str = model.uri_template
+        self.model = model
+        self.function = function
+        self.template = template
+        self.completions: dict[str, Callable[..., Any]] = {}
+
+
+class PromptEntry:
+    """A registered prompt."""
+
+    __slots__ = ("completions", "function", "key", "model")
+
+    def __init__(self, model: models.Prompt, function: Function) -> None:
+        self.key: str = model.name
+        self.model = model
+        self.function = function
+        self.completions: dict[str, Callable[..., Any]] = {}
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class Registry(Generic[E]):
+    """Entries of one kind, in the order of their registration.
+
+    ``list_result`` makes the result of the kind's list method from a page of models; ``on_change`` is called after
+    each change.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        list_result: Callable[[list[Any], str | None], msgspec.Struct],
+        *,
+        page_size: int | None,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.kind = kind
+        self._list_result = list_result
+        self._page_size = page_size
+        self._on_change = on_change
+        self._entries: dict[str, E] = {}
+        self._pages: dict[tuple[str, str | None], bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[E]:
+        return iter(self._entries.values())
+
+    def get(self, key: str | None) -> E | None:
+        """Return the entry of this name or URI."""
+        return self._entries.get(key) if key is not None else None
+
+    def add(self, entry: E) -> None:
+        """Register ``entry``.
+
+        :raises taut.errors.ConfigError: the name or URI is taken.
+        """
+        if entry.key in self._entries:
+            raise ConfigError(f"Expected a new {self.kind}, got {entry.key!r}, which is registered already")
+        self._entries[entry.key] = entry
+        self._changed()
+
+    def remove(self, key: str) -> E:
+        """Unregister and return an entry.
+
+        :raises taut.errors.ConfigError: nothing has this name or URI.
+        """
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            raise ConfigError(f"Expected a registered {self.kind}, got {key!r}")
+        self._changed()
+        return entry
+
+    def _changed(self) -> None:
+        self._pages.clear()
+        self._on_change()
+
+    def page(self, revision: str, cursor: str | None, members: bytes) -> bytes:
+        """Return the encoded list result for ``cursor``, with ``members`` (encoded, or empty) in front.
+
+        :raises taut.errors.InvalidParams: the cursor is not one of ours.
+        """
+        known = self._pages.get((revision, cursor))
+        if known is None:
+            entries = list(self._entries.values())
+            items, following = paginate(
+                entries, cursor, self._page_size or max(len(entries), 1), kind=self.kind
+            )
+            result = self._list_result([models.project(entry.model, revision) for entry in items], following)
+            body = msgspec.json.encode(models.project(result, revision))
+            known = b"{" + members + b"," + body[1:] if members else body
+            self._pages[revision, cursor] = known
+        return known

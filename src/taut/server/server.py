@@ -1,0 +1,330 @@
+"""The server's face: what it offers, registered with decorators, and where it runs.
+
+The work is elsewhere: `registry` keeps what is offered, `methods` and `tools` answer requests, `connection` serves one
+client, `running` owns the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, overload
+
+import msgspec
+
+from taut import models
+from taut.errors import ConfigError, InternalError
+from taut.mcp.inbound import Request
+from taut.mcp.inputs import METHODS_WITH_INPUT, InputNeeded, Rounds
+from taut.mcp.limits import DEFAULT_LIMITS, Limits
+from taut.mcp.sealing import StateSealer, new_sealer
+from taut.mcp.server_peer import ServerProfile
+from taut.server import registration
+from taut.server.connection import ServerConnection
+from taut.server.context import Context
+from taut.server.registry import PromptEntry, Registry, ResourceEntry, TemplateEntry, ToolEntry
+from taut.server.subscriptions import Subscriptions
+from taut.transport.base import Transport
+
+__all__ = ["Server"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Lifespan = Callable[["Server"], contextlib.AbstractAsyncContextManager[Any]]
+
+
+class Server:
+    """An MCP server: register tools, resources and prompts, then `run` it.
+
+    One server serves any number of clients, of every revision in ``revisions``, at once. Register before or while it
+    runs: clients that asked for it are told that a list changed.
+
+    :param lifespan: an async context manager that is entered before the first client is served and left after the last;
+        handlers find what it yields in ``Context.lifespan``.
+    :param page_size: entries of one page of a list; None puts each list on one page.
+    :param threads: how many tools with ``thread=True`` may run at once.
+    :param state_sealer: seals the state of multi-round-trip requests; the default has a random key, so several processes
+        that serve the same clients need one that is given.
+    :param cache_ttl_ms: how long a modern client may keep lists and resources before it asks again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str = "0",
+        *,
+        title: str | None = None,
+        description: str | None = None,
+        website_url: str | None = None,
+        icons: Iterable[models.Icon] = (),
+        instructions: str | None = None,
+        lifespan: Lifespan | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        revisions: Iterable[str] = models.REVISIONS,
+        page_size: int | None = None,
+        threads: int = 32,
+        state_sealer: StateSealer | None = None,
+        cache_ttl_ms: int = 0,
+        cache_scope: str = "private",
+    ) -> None:
+        self.implementation = models.Implementation(
+            name,
+            version,
+            title=_absent(title),
+            description=_absent(description),
+            website_url=_absent(website_url),
+            icons=list(icons) or msgspec.UNSET,
+        )
+        self.instructions = instructions
+        self.limits = limits
+        self.lifespan_state: Any = None
+        self.subscriptions = Subscriptions()
+        #: Called with the connection when a legacy client says that its roots changed.
+        self.on_roots_changed: Callable[[ServerConnection], None] | None = None
+        self._revisions = tuple(revisions)
+        self._lifespan = lifespan
+        self._threads = threads
+        self._executor: ThreadPoolExecutor | None = None
+        self._sealer = state_sealer
+        self._cache: dict[str, Any] = {"ttl_ms": cache_ttl_ms, "cache_scope": cache_scope}
+        self._profile: ServerProfile | None = None
+        self._users = 0
+        self._entered = asyncio.Lock()
+        self._exit: contextlib.AsyncExitStack | None = None
+        self._make_registries(page_size)
+
+    def _make_registries(self, page_size: int | None) -> None:
+        def listing(result: type, member: str) -> Callable[[list[Any], str | None], msgspec.Struct]:
+            return lambda items, cursor: result(**{member: items}, next_cursor=_absent(cursor), **self._cache)
+
+        def changed(kind: str) -> Callable[[], None]:
+            return lambda: self._list_changed(kind)
+
+        self.tools: Registry[ToolEntry] = Registry(
+            "tool", listing(models.ListToolsResult, "tools"), page_size=page_size, on_change=changed("tools")
+        )
+        self.resources: Registry[ResourceEntry] = Registry(
+            "resource",
+            listing(models.ListResourcesResult, "resources"),
+            page_size=page_size,
+            on_change=changed("resources"),
+        )
+        self.templates: Registry[TemplateEntry] = Registry(
+            "resource template",
+            listing(models.ListResourceTemplatesResult, "resource_templates"),
+            page_size=page_size,
+            on_change=changed("resources"),
+        )
+        self.prompts: Registry[PromptEntry] = Registry(
+            "prompt",
+            listing(models.ListPromptsResult, "prompts"),
+            page_size=page_size,
+            on_change=changed("prompts"),
+        )
+
+    # -- registration
+
+    @overload
+    def tool(self, function: F, /) -> F: ...
+    @overload
+    def tool(self, /, **options: Any) -> Callable[[F], F]: ...
+    def tool(self, function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+        """Register a tool; the function stays as it is. ``@app.tool`` or ``@app.tool(...)`` with the options
+
+        ``name``, ``title``, ``description``, ``annotations`` (`taut.models.ToolAnnotations`), ``icons``, ``meta``,
+        ``thread`` (run it in a worker thread: it blocks), ``timeout`` (seconds), ``structured`` (force or forbid an
+        output schema).
+
+        A plain function runs inline, in the event loop's thread: that is what makes it fast, and why one that
+        waits wants ``async def`` or ``thread=True``.
+
+        :raises taut.errors.ConfigError: the name is taken, or the signature has no JSON Schema.
+        """
+
+        def register(function: F) -> F:
+            self.tools.add(registration.tool(function, Context, **options))
+            return function
+
+        return register if function is None else register(function)
+
+    def resource(self, uri: str, /, **options: Any) -> Callable[[F], F]:
+        """Register a resource, or a resource template if ``uri`` has variables: ``@app.resource("note://{name}")``.
+
+        Options: ``name``, ``title``, ``description``, ``mime_type``, ``annotations``, ``icons``, ``meta``, ``size``.
+        The function gets the template's variables as parameters of the same names, and returns text, bytes,
+        contents, or anything that is JSON.
+
+        :raises taut.errors.ConfigError: the URI is taken, or variables and parameters do not match.
+        """
+
+        def register(function: F) -> F:
+            entry = registration.resource(uri, function, Context, **options)
+            if isinstance(entry, TemplateEntry):
+                self.templates.add(entry)
+            else:
+                self.resources.add(entry)
+            return function
+
+        return register
+
+    @overload
+    def prompt(self, function: F, /) -> F: ...
+    @overload
+    def prompt(self, /, **options: Any) -> Callable[[F], F]: ...
+    def prompt(self, function: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
+        """Register a prompt. Options: ``name``, ``title``, ``description``, ``icons``, ``meta``.
+
+        The function returns a string, content, messages, or a list of these.
+
+        :raises taut.errors.ConfigError: the name is taken.
+        """
+
+        def register(function: F) -> F:
+            self.prompts.add(registration.prompt(function, Context, **options))
+            return function
+
+        return register if function is None else register(function)
+
+    def completion(self, ref: str, argument: str) -> Callable[[F], F]:
+        """Register a source of completions for ``argument`` of a prompt (by name) or template (by its URI template).
+
+        The function gets (value so far, other arguments) and returns strings, the best first; it may be async.
+
+        :raises taut.errors.ConfigError: there is no such prompt, template or argument.
+        """
+        entry = self.prompts.get(ref) or self.templates.get(ref)
+        if entry is None:
+            raise ConfigError(f"Expected a registered prompt or resource template, got {ref!r}")
+        known = entry.function.input_schema.get("properties", {})
+        if argument not in known:
+            raise ConfigError(
+                f"Expected an argument of {ref} ({', '.join(known) or 'it has none'}), got {argument!r}"
+            )
+
+        def register(function: F) -> F:
+            entry.completions[argument] = function
+            self._profile = None
+            return function
+
+        return register
+
+    def resource_updated(self, uri: str) -> None:
+        """Tell whoever subscribed to ``uri`` that its contents changed."""
+        self.subscriptions.resource_updated(uri)
+
+    def _list_changed(self, kind: str) -> None:
+        self._profile = None
+        self.subscriptions.list_changed(kind)
+
+    # -- what the rest of the server needs
+
+    @property
+    def profile(self) -> ServerProfile:
+        """What the server says of itself, as of now."""
+        if self._profile is None:
+            self._profile = ServerProfile(
+                self.implementation,
+                registration.capabilities(self),
+                instructions=self.instructions,
+                revisions=self._revisions,
+            )
+        return self._profile
+
+    def rounds(self, request: Request) -> Rounds | None:
+        """Return what is known of a multi-round-trip request; None where questions travel as requests."""
+        if request.caller.revision in models.LEGACY or request.method not in METHODS_WITH_INPUT:
+            return None
+        responses = state = None
+        if request.envelope.extra_params:
+            params = request.params()
+            responses = None if params.input_responses is msgspec.UNSET else params.input_responses
+            state = None if params.request_state is msgspec.UNSET else params.request_state
+        return Rounds(
+            self._state_sealer(),
+            request.method,
+            request.envelope.params or b"{}",
+            responses,
+            state,
+            principal="",
+            now=time.time(),
+            max_rounds=self.limits.max_rounds,
+        )
+
+    def input_required(self, rounds: Rounds | None, needed: InputNeeded) -> models.InputRequiredResult:
+        """Return the result that asks the client for input."""
+        if rounds is None:
+            raise InternalError("A question reached a request that cannot carry it")
+        return rounds.result(needed, time.time())
+
+    def _state_sealer(self) -> StateSealer:
+        if self._sealer is None:
+            self._sealer = new_sealer()
+        return self._sealer
+
+    def cache_hints(self, revision: str) -> Callable[[models.ReadResourceResult], models.ReadResourceResult]:
+        """Return what adds the cache hints that a modern result must carry."""
+        if revision not in models.MODERN:
+            return lambda result: result
+        return lambda result: (
+            msgspec.structs.replace(result, **self._cache) if result.ttl_ms is msgspec.UNSET else result
+        )
+
+    async def in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run ``function`` in a worker thread and return its result."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="taut-tool")
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
+    # -- running
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Server]:
+        """Enter the lifespan, once however many serve at the same time; the last to leave leaves it."""
+        async with self._entered:
+            if self._users == 0:
+                stack = contextlib.AsyncExitStack()
+                if self._lifespan is not None:
+                    self.lifespan_state = await stack.enter_async_context(self._lifespan(self))
+                self._exit = stack
+            self._users += 1
+        try:
+            yield self
+        finally:
+            async with self._entered:
+                self._users -= 1
+                if self._users == 0 and self._exit is not None:
+                    stack, self._exit = self._exit, None
+                    executor, self._executor = self._executor, None
+                    if executor is not None:
+                        executor.shutdown(wait=False, cancel_futures=True)
+                    try:
+                        await stack.aclose()
+                    finally:
+                        self.lifespan_state = None
+
+    async def serve(self, transport: Transport) -> None:
+        """Serve one client on ``transport`` until either side ends it. Cancel to close the connection."""
+        async with self.running():
+            connection = ServerConnection(self, transport)
+            connection.start()
+            try:
+                await connection.wait_closed()
+            finally:
+                connection.close()
+
+    def run(self, transport: str = "stdio") -> None:
+        """Serve until the client closes stdin, or SIGTERM or SIGINT comes; ends within a second of either.
+
+        :raises taut.errors.ConfigError: no such transport.
+        """
+        from taut.server.running import run_stdio
+
+        if transport != "stdio":
+            raise ConfigError(f"Expected transport 'stdio', got {transport!r}")
+        run_stdio(self)
+
+
+def _absent(value: Any) -> Any:
+    return msgspec.UNSET if value is None else value

@@ -1,0 +1,115 @@
+"""``tools/call``: the hot path. One lookup, one typed decode of the arguments, the user's function, one encode."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from taut.errors import InvalidParams, ProtocolError, RemoteError, RequestTimeout, ToolError
+from taut.mcp.function import InvalidArguments
+from taut.mcp.inbound import Request
+from taut.mcp.inputs import InputNeeded, Rounds
+from taut.server.content import tool_error, tool_result
+from taut.server.context import Context
+from taut.server.registry import Registry, ToolEntry
+
+if TYPE_CHECKING:
+    from taut.server.connection import ServerConnection
+    from taut.server.server import Server
+
+__all__ = ["call_tool"]
+
+logger = logging.getLogger("taut.server")
+
+
+def call_tool(
+    server: Server, request: Request, connection: ServerConnection
+) -> Coroutine[Any, Any, None] | None:
+    """Call the tool that ``request`` names; a plain function is answered before this returns.
+
+    :raises taut.errors.InvalidParams: there is no such tool (specification, "Tools", error handling).
+    """
+    tool = _find(server.tools, request)
+    function = tool.function
+    try:
+        arguments = function.decode(request.envelope.arguments)
+    except InvalidArguments as error:
+        request.respond(tool_error(f"Invalid arguments for {tool.key}: {error}"))
+        return None
+    context = rounds = None
+    if function.context_parameter is not None:
+        rounds = server.rounds(request)
+        context = Context(server, request, connection, rounds)
+    if function.is_async or tool.thread:
+        return _call_later(server, tool, request, arguments, context, rounds)
+    try:
+        value = function.call(arguments, context)
+        result = tool_result(function, value)
+    except (RemoteError, ProtocolError):
+        raise
+    except Exception as error:  # the border to user code
+        result = failure(tool.key, error)
+    request.respond(result)
+    return None
+
+
+def _find(tools: Registry[ToolEntry], request: Request) -> ToolEntry:
+    name = request.envelope.name
+    tool = tools.get(name)
+    if tool is None:
+        if name is None:
+            request.params()  # says what is wrong with the params
+        raise InvalidParams(f"Unknown tool: {name}")
+    return tool
+
+
+async def _call_later(
+    server: Server,
+    tool: ToolEntry,
+    request: Request,
+    arguments: object,
+    context: Context | None,
+    rounds: Rounds | None,
+) -> None:
+    try:
+        if tool.timeout_s is None:
+            value = await _run(server, tool, arguments, context)
+        else:
+            value = await _run_within(server, tool, arguments, context, tool.timeout_s)
+        result = tool_result(tool.function, value)
+    except InputNeeded as needed:
+        result = server.input_required(rounds, needed)
+    except (RemoteError, ProtocolError):
+        raise
+    except Exception as error:  # the border to user code
+        result = failure(tool.key, error)
+    request.respond(result)
+
+
+async def _run_within(
+    server: Server, tool: ToolEntry, arguments: object, context: Context | None, timeout_s: float
+) -> Any:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _run(server, tool, arguments, context)
+    except TimeoutError as error:
+        raise ToolError(f"{tool.key} did not finish within {timeout_s:g} s") from error
+
+
+async def _run(server: Server, tool: ToolEntry, arguments: object, context: Context | None) -> Any:
+    function = tool.function
+    if function.is_async and not tool.thread:
+        return await function.call(arguments, context)
+    return await server.in_thread(function.call, arguments, context)
+
+
+def failure(name: str, error: Exception) -> Any:
+    """Return what the model is told of ``error``: the text of a `ToolError`, and of any other only that it happened."""
+    if isinstance(error, ToolError):
+        return tool_error(str(error))
+    if isinstance(error, RequestTimeout):
+        return tool_error(f"{name} waited too long for an answer")
+    logger.error("tool %s failed", name, exc_info=error)
+    return tool_error(f"Error in tool {name}: the server's log has the details")

@@ -1,0 +1,107 @@
+"""A transport within one process and one event loop: two ends, joined by nothing but memory.
+
+The same bytes travel as over a pipe, so everything above behaves as in production; only the kernel is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from taut._core import Outgoing, ReceiveBuffer
+from taut.errors import ConnectionClosed, TransportError
+from taut.mcp.limits import DEFAULT_LIMITS, Limits
+from taut.transport.base import Receiver
+
+__all__ = ["MemoryTransport", "memory_pair"]
+
+#: Bytes that are handed over at once.
+CHUNK_BYTES = 1024 * 1024
+
+
+class MemoryTransport:
+    """One end of a pair; make pairs with `memory_pair`."""
+
+    def __init__(self, *, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.buffer = ReceiveBuffer(max_bytes=limits.max_message_bytes + CHUNK_BYTES)
+        self.out = Outgoing()
+        self._max_unsent = limits.max_unsent_bytes
+        self._other: MemoryTransport | None = None
+        self._receiver: Receiver | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._delivering = False
+        self._closed = asyncio.Event()
+        self._closing = False
+
+    def start(self, receiver: Receiver) -> None:
+        """Begin to read, in the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._receiver = receiver
+        if self._other is not None:
+            self._other.flush()
+
+    def flush(self) -> None:
+        """Hand what is in ``out`` to the other end, in the next turn of the loop."""
+        other = self._other
+        if (
+            other is None
+            or other._receiver is None
+            or self._loop is None
+            or self._delivering
+            or not len(self.out)
+        ):
+            return
+        self._delivering = True
+        self._loop.call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        self._delivering = False
+        other = self._other
+        if other is None or other._receiver is None or not len(self.out):
+            return
+        data = memoryview(self.out.take())
+        for start in range(0, len(data), CHUNK_BYTES):
+            other.buffer.feed(data[start : start + CHUNK_BYTES])
+            if other._receiver is not None:
+                other._receiver.data_received()
+
+    async def drain(self) -> None:
+        """Give the other end a turn; nothing is ever left unsent longer than that."""
+        await asyncio.sleep(0)
+
+    def close(self) -> None:
+        """End both directions; the other end sees the end of input after what was sent."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._loop is None:
+            self._closed.set()
+            return
+        self.flush()
+        self._loop.call_soon(self._lose, None)
+
+    def _lose(self, error: TransportError | None) -> None:
+        receiver, self._receiver = self._receiver, None
+        self._closing = True
+        self._closed.set()
+        if receiver is None:
+            return
+        receiver.connection_lost(error)
+        other, self._other = self._other, None
+        if other is not None and other._loop is not None:
+            other._loop.call_soon(other._ended)
+
+    def _ended(self) -> None:
+        if self._receiver is not None:
+            self._receiver.eof_received()
+            self._lose(ConnectionClosed("the other end closed the connection", clean=True))
+
+    async def wait_closed(self) -> None:
+        """Wait until this end is closed."""
+        await self._closed.wait()
+
+
+def memory_pair(*, limits: Limits = DEFAULT_LIMITS) -> tuple[MemoryTransport, MemoryTransport]:
+    """Return two ends that are joined."""
+    one, two = MemoryTransport(limits=limits), MemoryTransport(limits=limits)
+    one._other, two._other = two, one
+    return one, two
