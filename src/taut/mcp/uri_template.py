@@ -42,7 +42,7 @@ MAX_VARIABLES: Final = 32
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ESCAPES = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
-_UNRESERVED = "A-Za-z0-9._~-"
+_UNRESERVED = "A-Za-z0-9._~\\-"
 _RESERVED = ":/?#@!$&'()*+,;=\\[\\]"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:(?:/|$)")
@@ -57,7 +57,7 @@ class _Part(NamedTuple):
     stop: re.Pattern[str] | None  #: finds the first character that the value cannot contain
     exploded: bool  #: ``{/x*}``: the value is "", or starts with a slash that is not part of it
     many: bool  #: may contain slashes
-    relative: bool  #: comes after a slash, so that it must not start with another
+    relative: bool  #: comes after the slash of a path (not of ``://``), so that it must not start with one
     tail: str
 
 
@@ -314,7 +314,7 @@ def _append(template: str, expression: _Expression, literals: list[str], parts: 
         if parts and not literals[-1] and (not exploded or parts[-1].many):
             problem = "two variables with nothing between them cannot be told apart"
             raise _error(template, expression.begin, problem)
-        relative = exploded or literals[-1].endswith("/")
+        relative = exploded or re.search(r"(?<!:/)/\Z", literals[-1]) is not None
         parts.append(_Part(name, stop, exploded, many, relative, ""))
         literals.append("")
 
