@@ -13,7 +13,6 @@ can only name an item of the same list, which the client may read anyway.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import struct
 from collections.abc import Callable, Sequence
@@ -25,10 +24,8 @@ __all__ = ["paginate"]
 
 T = TypeVar("T")
 
-# Offset of the next item, then the mark of the item before it: 12 bytes are 16 characters of base64url,
-# unpadded, and every such text is the only spelling of its bytes.
+# Offset of the next item, mark of the item before it: 12 bytes, so that base64 needs no padding.
 _CURSOR = struct.Struct(">I8s")
-_CURSOR_LENGTH = 16
 
 
 def paginate(
@@ -58,16 +55,17 @@ def paginate(
 def _start(items: Sequence[T], cursor: str, kind: str, key: Callable[[T], str] | None) -> int:
     """Return the index at which the page of ``cursor`` begins."""
     try:
-        if len(cursor) != _CURSOR_LENGTH:
+        raw = base64.urlsafe_b64decode(cursor.encode("ascii"))
+        offset, mark = _CURSOR.unpack(raw)
+        if base64.urlsafe_b64encode(raw).decode() != cursor:  # the decoder skips what it does not know
             raise ValueError(cursor)
-        offset, mark = _CURSOR.unpack(base64.b64decode(cursor.encode("ascii"), b"-_", validate=True))
-    except (ValueError, binascii.Error):
+    except (ValueError, struct.error):
         raise InvalidParams("Invalid cursor: expected one that this server gave out") from None
     if key is None:
         if 0 < offset <= len(items) and mark == _mark(kind, offset, None):
             return int(offset)
     else:
-        # Where it was, if nothing before it changed; anywhere else otherwise.
+        # Where it was, if nothing before it has changed; else anywhere.
         near = (offset,) if 0 < offset <= len(items) else ()
         for end in (*near, *range(1, len(items) + 1)):
             if mark == _mark(kind, end, key(items[end - 1])):

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import abc
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -192,7 +191,7 @@ def _from_base64url(token: str) -> bytes:
     try:
         text = token.encode("ascii")
         raw = base64.b64decode(text + b"=" * (-len(text) % 4), b"-_", validate=True)
-    except (ValueError, binascii.Error):
+    except ValueError:
         raise InvalidRequestState("Invalid requestState: not base64url") from None
     if base64.urlsafe_b64encode(raw).rstrip(b"=") != text:
         raise InvalidRequestState("Invalid requestState: not base64url")
