@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .matrix import LEGACY, Pair, outcome, pairs
+from .matrix import LEGACY, ROOT, Pair, outcome, pairs
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
 
@@ -64,13 +64,7 @@ def check_unknown_tool(pair: Pair, seen: Any) -> None:
 
 
 def check_progress(pair: Pair, seen: Any) -> None:
-    assert seen["text"] == "done"
-    events = [[1, 3], [2, 3], [3, 3]]
-    if pair.client.name == "ts2":
-        # It forgets the callback when the result is in the same chunk as the notifications before it.
-        assert seen["events"] in (events[:1], events[:2], events)
-    else:
-        assert seen["events"] == events
+    assert seen == {"text": "done", "events": [[1, 3], [2, 3], [3, 3]]}
 
 
 def check_set_level(pair: Pair, seen: Any) -> None:
@@ -135,6 +129,6 @@ def test_step(pair: Pair, step: str) -> None:
 def test_client_and_server_end_cleanly(pair: Pair) -> None:
     result = outcome(pair)
     assert result.exit_code == 0, result.stderr
-    if "taut" in (pair.client.name, pair.server.name):
-        assert "Traceback" not in result.stderr
-        assert "was never awaited" not in result.stderr
+    # The peers log tracebacks of their own for errors that are part of the script.
+    assert str(ROOT / "src") not in result.stderr
+    assert "was never awaited" not in result.stderr

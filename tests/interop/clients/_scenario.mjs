@@ -54,7 +54,7 @@ export async function run({ client, revision, logged, setLevel, call }) {
     const { text } = await outcome("progress", { steps: 3 }, { onprogress });
     return { text, events: await settled(progress, 3) };
   });
-  await step("set_level", () => setLevel("debug"));
+  await step("set_level", async () => void (await setLevel("debug")));
   await step("log", async () => {
     const { text } = await outcome("log", { message: "hello log" });
     return { text, events: await settled(logged, 1) };

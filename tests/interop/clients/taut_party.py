@@ -5,7 +5,8 @@ from typing import Any
 
 import _scenario as scenario
 
-from taut import Client, RequestTimeout, models
+from taut import Client, models
+from taut.errors import RequestTimeout
 
 
 class Adapter:
@@ -18,17 +19,17 @@ class Adapter:
     def revision(self) -> str:
         return self.client.revision
 
-    def on_progress(self, progress: float, total: float | None, message: str | None) -> None:
-        self.progress.append([progress, total])
+    def on_progress(self, params: models.ProgressParams) -> None:
+        self.progress.append([params.progress, params.total])
 
-    def on_log(self, params: models.LoggingMessageNotificationParams) -> None:
+    def on_log(self, params: models.LoggingMessageParams) -> None:
         self.logged.append(params.data)
 
-    def on_elicit(self, params: models.ElicitRequestFormParams) -> models.ElicitResult:
+    def on_elicit(self, params: models.ElicitParams) -> models.ElicitResult:
         (field,) = params.requested_schema["properties"]
         return models.ElicitResult(action="accept", content={field: scenario.ANSWER["answer"]})
 
-    def on_sample(self, params: models.CreateMessageRequestParams) -> models.CreateMessageResult:
+    def on_sample(self, params: models.CreateMessageParams) -> models.CreateMessageResult:
         content = models.TextContent(scenario.SAMPLED)
         return models.CreateMessageResult(role="assistant", model="none", content=content)
 
@@ -36,12 +37,12 @@ class Adapter:
         return sorted(tool.name for tool in await self.client.list_tools())
 
     async def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        result = await self.client.call_tool(name, arguments, progress=self.on_progress)
+        result = await self.client.call_tool(name, arguments, on_progress=self.on_progress)
         return {"text": result.content[0].text, "is_error": bool(result.is_error)}
 
     async def call_with_timeout(self, name: str, arguments: dict[str, Any], seconds: float) -> str:
         try:
-            result = await self.client.call_tool(name, arguments, timeout=seconds)
+            result = await self.client.call_tool(name, arguments, timeout_s=seconds)
         except RequestTimeout:
             return "timed out"
         return result.content[0].text

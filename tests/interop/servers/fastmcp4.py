@@ -54,6 +54,7 @@ async def progress(steps: int, ctx: Context) -> str:
     """Report progress."""
     for step in range(1, steps + 1):
         await ctx.report_progress(step, steps, f"step {step}")
+        await anyio.sleep(0.02)
     return "done"
 
 

@@ -1,9 +1,10 @@
 """The interoperability server on the official Python SDK 1.x (legacy era)."""
 
 import anyio
-from mcp import types
 from mcp.server.fastmcp import Context, FastMCP
 from pydantic import BaseModel
+
+from mcp import types
 
 app = FastMCP("interop", log_level="ERROR")
 
@@ -42,6 +43,7 @@ async def progress(steps: int, ctx: Context) -> str:
     """Report progress."""
     for step in range(1, steps + 1):
         await ctx.report_progress(step, steps, f"step {step}")
+        await anyio.sleep(0.02)
     return "done"
 
 

@@ -40,9 +40,13 @@ def fail() -> str:
 
 @app.tool
 async def progress(steps: int, ctx: Context) -> str:
-    """Report progress."""
+    """Report progress, with work in between: the TypeScript clients forget the callback of a request
+
+    when its result comes in the same chunk as the notifications before it.
+    """
     for step in range(1, steps + 1):
         await ctx.progress(step, steps, f"step {step}")
+        await asyncio.sleep(0.02)
     return "done"
 
 

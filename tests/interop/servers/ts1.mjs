@@ -27,6 +27,7 @@ tool("progress", "Report progress.", { steps: z.number().int() }, async ({ steps
   for (let step = 1; step <= steps; step++) {
     const params = { progressToken: _meta.progressToken, progress: step, total: steps, message: `step ${step}` };
     await sendNotification({ method: "notifications/progress", params });
+    await new Promise((resolve) => setTimeout(resolve, 20));
   }
   return text("done");
 });

@@ -35,6 +35,7 @@ function build() {
       const progressToken = ctx.mcpReq._meta.progressToken;
       const params = { progressToken, progress: step, total: steps, message: `step ${step}` };
       await ctx.mcpReq.notify({ method: "notifications/progress", params });
+      await new Promise((resolve) => setTimeout(resolve, 20));
     }
     return text("done");
   });
