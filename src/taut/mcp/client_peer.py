@@ -102,7 +102,8 @@ class ClientPeer(Peer):
             raise MethodNotFound(
                 f"{method} needs the client capability {spec.capability}, which was not declared"
             )
-        self._check_new(message)
+        if len(self._inbound):
+            self._check_new(message)
         request = Request(self, message, caller, self._meta_of(message), answers, b"")
         if method == "ping":
             request.respond({})

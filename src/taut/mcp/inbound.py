@@ -49,56 +49,39 @@ ANSWERED = RequestState.ANSWERED
 CANCELLED = RequestState.CANCELLED
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One request of the peer. Answer it with `respond`, `respond_raw` or `fail`.
 
     A request that is not answered before control returns to the peer's driver must be kept with `defer`:
     only then can it be cancelled, and does it count against ``max_in_flight``.
     """
 
-    __slots__ = (
-        "_answers",
-        "_deferred",
-        "_last_progress",
-        "_members",
-        "_notes",
-        "_on_cancel",
-        "_on_end",
-        "_peer",
-        "caller",
-        "envelope",
-        "id",
-        "meta",
-        "method",
-        "state",
-    )
-
-    def __init__(
-        self,
-        peer: Peer,
-        envelope: Envelope,
-        caller: Caller,
-        meta: models.RequestMeta | None,
-        answers: Outgoing,
-        members: bytes,
-    ) -> None:
-        self._peer = peer
-        self._answers = answers
-        self._notes = peer.out
-        self._members = members
-        self._deferred = False
-        self._on_cancel: Callable[[str | None], None] | None = None
-        self._on_end: Callable[[], None] | None = None
-        self._last_progress: float | None = None
-        self.envelope = envelope
-        self.caller = caller
-        self.meta = meta
-        self.id: bytes = envelope.id  # type: ignore[assignment]  # a request always has one
-        self.method: str = envelope.method  # type: ignore[assignment]
-        self.state = OPEN
+    # A Struct is filled in by C: half the time of an __init__ with as many attributes.
+    _peer: Any
+    envelope: Envelope
+    caller: Caller
+    meta: models.RequestMeta | None
+    _answers: Outgoing
+    #: Encoded members that every result has besides its own.
+    _members: bytes
+    state: RequestState = RequestState.OPEN
+    _deferred: bool = False
+    _on_cancel: Callable[[str | None], None] | None = None
+    _on_end: Callable[[], None] | None = None
+    _last_progress: float | None = None
 
     def __repr__(self) -> str:
         return f"<Request {self.method} id={self.id.decode()} {self.state.value}>"
+
+    @property
+    def id(self) -> bytes:
+        """The id as the peer wrote it."""
+        return self.envelope.id  # type: ignore[return-value]  # a request always has one
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.envelope.method  # type: ignore[return-value]
 
     @property
     def key(self) -> int | str:
@@ -130,22 +113,24 @@ class Request:
         self._deferred = True
         self._on_cancel = on_cancel
 
-    def respond(self, result: object, *, members: bytes | None = None) -> None:
+    def respond(self, result: object) -> None:
         """Answer with ``result``, a struct or a dict, projected to the caller's revision.
 
         Does nothing once the request is answered or cancelled: a late answer has no reader.
-        ``members`` replaces what the revision adds to every result.
         """
         if self.state is not OPEN:
             return
-        projected = models.project(result, self.caller.revision)
-        added = self._members if members is None else members
+        envelope = self.envelope
         try:
-            self._answers.result(self.id, projected, members=added)
+            self._answers.result(
+                envelope.id, models.project(result, self.caller.revision), members=self._members
+            )
         except (TypeError, ValueError, OverflowError) as error:
             self.fail(RemoteError(f"The result of {self.method} cannot be encoded", code=INTERNAL_ERROR))
             raise LocalProtocolError(f"The result of {self.method} cannot be encoded: {error}") from error
-        self._end(ANSWERED)
+        self.state = ANSWERED
+        if self._deferred or self._on_end is not None:
+            self._end(ANSWERED)
 
     def respond_raw(self, result: bytes) -> None:
         """Answer with an encoded result, written as it is."""
@@ -185,7 +170,7 @@ class Request:
         """Send a notification that belongs to this request; False when it is too late for it."""
         if self.state is not OPEN:
             return False
-        self._notes.notification(method, models.project(params, self.caller.revision))
+        self._peer.out.notification(method, models.project(params, self.caller.revision))
         return True
 
     def progress(self, progress: float, total: float | None = None, message: str | None = None) -> bool:

@@ -38,7 +38,7 @@ from taut.mcp.inbound import Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.outbound import Deadlines, Pending, ProgressCallback
 
-__all__ = ["Message", "Notification", "Peer"]
+__all__ = ["Event", "Message", "Notification", "Peer"]
 
 #: What the reader of a transport hands over: a message, or why a frame is none.
 Message = Envelope | RemoteProtocolError
@@ -66,6 +66,10 @@ class Notification:
         return models.decode_params(self.method, self.envelope.params, self.revision)
 
 
+#: What the driver of a peer works on.
+Event = Request | Notification
+
+
 class Peer:
     """One conversation. Subclasses decide what is allowed when, and say who the caller is."""
 
@@ -91,8 +95,8 @@ class Peer:
 
     # -- bytes in
 
-    def receive(self, message: Message) -> Request | Notification | None:
-        """Take one message; return what the driver has to work on."""
+    def receive(self, message: Message) -> Event | list[Event] | None:
+        """Take one message; return what the driver has to work on: a list for a batch."""
         if type(message) is not Envelope:
             self.reject(message)
             return None
@@ -106,12 +110,13 @@ class Peer:
         if kind == NOTIFICATION:
             return self._on_notification(message)
         if kind == BATCH:
-            self.reject(
-                InvalidMessage("Expected one message, got a batch: only revision 2025-03-26 has batches")
-            )
-            return None
+            return self._on_batch(message)
         self._on_answer(message)
         return None
+
+    def _on_batch(self, message: Envelope) -> list[Event]:
+        self.reject(InvalidMessage("Expected one message, got a batch: only revision 2025-03-26 has batches"))
+        return []
 
     def reject(self, error: RemoteProtocolError) -> None:
         """Answer a frame that is no message, with its id where one could be read."""
@@ -188,13 +193,10 @@ class Peer:
     def _check_new(self, message: Envelope) -> None:
         """Refuse an id that is in flight, before any work is done for it."""
         inbound = self._inbound
-        if len(inbound):
-            if message.id_key in inbound:
-                raise InvalidMessage(
-                    f"Expected a new request id, got {_shown(message.id)}, which is in flight"
-                )
-            if len(inbound) >= self.limits.max_in_flight:
-                raise LimitExceeded("max_in_flight", self.limits.max_in_flight, actual=len(inbound) + 1)
+        if message.id_key in inbound:
+            raise InvalidMessage(f"Expected a new request id, got {_shown(message.id)}, which is in flight")
+        if len(inbound) >= self.limits.max_in_flight:
+            raise LimitExceeded("max_in_flight", self.limits.max_in_flight, actual=len(inbound) + 1)
 
     @property
     def open_requests(self) -> int:

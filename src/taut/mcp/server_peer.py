@@ -163,7 +163,8 @@ class ServerPeer(Peer):
         method: str = message.method  # type: ignore[assignment]  # a request always has one
         if method not in self.profile.routes(caller.revision):
             raise MethodNotFound(f"Method not found at revision {caller.revision}: {method}")
-        self._check_new(message)
+        if len(self._inbound):
+            self._check_new(message)
         self.era = Era.MODERN
         self.ready = True
         request = Request(self, message, caller, meta, answers, self.profile.result_members)
@@ -192,7 +193,8 @@ class ServerPeer(Peer):
             caller = Caller(revision=models.LATEST_LEGACY, capabilities=models.ClientCapabilities())
         elif method not in self._routes:
             raise MethodNotFound(f"Method not found at revision {caller.revision}: {method}")
-        self._check_new(message)
+        if len(self._inbound):
+            self._check_new(message)
         request = Request(self, message, caller, meta, answers, b"")
         if method == "ping":
             request.respond({})
@@ -256,13 +258,11 @@ class ServerPeer(Peer):
             self.ready = True
         return super()._on_notification(message)
 
-    def receive_batch(self, message: Envelope) -> list[Request | Notification]:
-        """Take a batch; return what the driver has to work on. Only for ``Kind.BATCH``."""
+    def _on_batch(self, message: Envelope) -> list[Event]:
         if self.revision != BATCH_REVISION:
-            self.receive(message)
-            return []
+            return super()._on_batch(message)
         reply = BatchReply(self.out)
-        events: list[Request | Notification] = []
+        events: list[Event] = []
         try:
             items = message.items()
             if len(items) > self.limits.max_batch:
@@ -277,7 +277,7 @@ class ServerPeer(Peer):
         reply.seal()
         return events
 
-    def _receive_item(self, item: object, reply: BatchReply) -> Request | Notification | None:
+    def _receive_item(self, item: object, reply: BatchReply) -> Event | None:
         limits = self.limits
         try:
             part = parse(
@@ -287,7 +287,8 @@ class ServerPeer(Peer):
             reply.answers.error(getattr(error, "id", None), error.code, error.message, null_id=True)
             return None
         if part.kind != Kind.REQUEST:
-            return self.receive(part)
+            event = self.receive(part)
+            return event if isinstance(event, Notification) else None
         try:
             if part.method == "initialize":
                 raise InvalidMessage("Expected initialize alone, got it in a batch")

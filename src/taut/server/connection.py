@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from taut._core import Envelope
 from taut.errors import TransportError
 from taut.mcp.inbound import Request
 from taut.mcp.peer import Notification
@@ -37,10 +36,6 @@ class ServerConnection(Connection[ServerPeer]):
         """Begin to serve."""
         self.server.subscriptions.add(self)
         super().start()
-
-    def receive_batch(self, message: Envelope) -> list[Request | Notification]:
-        """Take a batch apart (2025-03-26)."""
-        return self.peer.receive_batch(message)
 
     def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
         """Hand the request to its method's handler."""

@@ -17,6 +17,10 @@ __all__ = ["Audio", "File", "Image", "prompt_result", "resource_result", "tool_e
 
 TextContent = models.TextContent
 CallToolResult = models.CallToolResult
+MODERN = models.MODERN
+UNSET = msgspec.UNSET
+#: Values that are JSON and nothing else.
+PLAIN = frozenset({int, float, bool, dict})
 
 #: What a result may hold as a content block.
 BLOCKS = (
@@ -110,7 +114,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else _encode(value).decode()
 
 
-def tool_result(function: Function, value: object) -> Any:
+def tool_result(function: Function, value: object, revision: str) -> Any:
     """Return what a tool's return ``value`` is on the wire.
 
     - a `CallToolResult` (or `InputRequiredResult`, or a task) is taken as it is;
@@ -118,23 +122,33 @@ def tool_result(function: Function, value: object) -> Any:
     - content blocks and `Image`, `Audio`, `File`, alone or in a list, are the content, strings among them text blocks;
     - everything else is JSON: a text block, and ``structuredContent`` where the tool has an output schema.
     """
-    if type(value) is str:
-        content: list[Any] = [TextContent(value)]
-    elif isinstance(value, msgspec.Struct) and isinstance(value, models.Result):
+    kind = type(value)
+    if kind is str:
+        content: list[Any] = [TextContent(value)]  # type: ignore[arg-type]
+    elif kind in PLAIN:
+        content = [TextContent(_encode(value).decode())]
+    elif isinstance(value, models.Result):
         return value
-    elif value is None:
-        content = []
     else:
-        block = _block(value)
-        if block is not None:
-            content = [block]
-        elif isinstance(value, (list, tuple)) and any(_block(item) is not None for item in value):
-            content = [_block(item) or TextContent(_text(item)) for item in value]
-        else:
-            content = [TextContent(_text(value))]
+        content = _content(value)
+    # Said here, it need not be filled in by copying the result.
+    result_type = "complete" if revision in MODERN else UNSET
     if function.output_schema is None:
-        return CallToolResult(content, result_type="complete")
-    return CallToolResult(content, structured_content=function.structured(value), result_type="complete")
+        return CallToolResult(content, result_type=result_type)
+    return CallToolResult(content, structured_content=function.structured(value), result_type=result_type)
+
+
+def _content(value: object) -> list[Any]:
+    if value is None:
+        return []
+    block = _block(value)
+    if block is not None:
+        return [block]
+    if isinstance(value, (list, tuple)):
+        blocks = [_block(item) for item in value]
+        if any(one is not None for one in blocks):
+            return [one or TextContent(_text(item)) for one, item in zip(blocks, value, strict=True)]
+    return [TextContent(_text(value))]
 
 
 def tool_error(message: str) -> models.CallToolResult:
@@ -172,7 +186,7 @@ def prompt_result(description: str | None, value: object) -> models.GetPromptRes
         return value
     values = value if isinstance(value, list) else [value]
     return models.GetPromptResult(
-        description=msgspec.UNSET if description is None else description,
+        description=UNSET if description is None else description,
         messages=[_message(item) for item in values],
     )
 

@@ -13,7 +13,7 @@ from taut.mcp.inbound import Request
 from taut.mcp.inputs import InputNeeded, Rounds
 from taut.server.content import tool_error, tool_result
 from taut.server.context import Context
-from taut.server.registry import Registry, ToolEntry
+from taut.server.registry import ToolEntry
 
 if TYPE_CHECKING:
     from taut.server.connection import ServerConnection
@@ -31,10 +31,13 @@ def call_tool(
 
     :raises taut.errors.InvalidParams: there is no such tool (specification, "Tools", error handling).
     """
-    tool = _find(server.tools, request)
+    envelope = request.envelope
+    tool = server.tools.get(envelope.name)
+    if tool is None:
+        raise _unknown(request)
     function = tool.function
     try:
-        arguments = function.decode(request.envelope.arguments)
+        arguments = function.decode(envelope.arguments)
     except InvalidArguments as error:
         request.respond(tool_error(f"Invalid arguments for {tool.key}: {error}"))
         return None
@@ -46,7 +49,7 @@ def call_tool(
         return _call_later(server, tool, request, arguments, context, rounds)
     try:
         value = function.call(arguments, context)
-        result = tool_result(function, value)
+        result = tool_result(function, value, request.caller.revision)
     except (RemoteError, ProtocolError):
         raise
     except Exception as error:  # the border to user code
@@ -55,14 +58,12 @@ def call_tool(
     return None
 
 
-def _find(tools: Registry[ToolEntry], request: Request) -> ToolEntry:
+def _unknown(request: Request) -> InvalidParams:
+    """Return the error for a call of no tool: params that do not fit, or a name that is not registered."""
     name = request.envelope.name
-    tool = tools.get(name)
-    if tool is None:
-        if name is None:
-            request.params()  # says what is wrong with the params
-        raise InvalidParams(f"Unknown tool: {name}")
-    return tool
+    if name is None:
+        request.params()
+    return InvalidParams(f"Unknown tool: {name}")
 
 
 async def _call_later(
@@ -78,7 +79,7 @@ async def _call_later(
             value = await _run(server, tool, arguments, context)
         else:
             value = await _run_within(server, tool, arguments, context, tool.timeout_s)
-        result = tool_result(tool.function, value)
+        result = tool_result(tool.function, value, request.caller.revision)
     except InputNeeded as needed:
         result = server.input_required(rounds, needed)
     except (RemoteError, ProtocolError):

@@ -14,19 +14,18 @@ from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
 from taut import models
-from taut._core import Envelope, Kind, MessageReader
+from taut._core import MessageReader
 from taut.errors import INTERNAL_ERROR, ConnectionClosed, ProtocolError, RemoteError, TransportError
 from taut.mcp.inbound import Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.outbound import Pending, ProgressCallback
-from taut.mcp.peer import Message, Notification, Peer
+from taut.mcp.peer import Event, Notification, Peer
 from taut.transport.base import Transport
 
 __all__ = ["Connection"]
 
 logger = logging.getLogger("taut")
 
-BATCH = Kind.BATCH
 P = TypeVar("P", bound=Peer)
 
 #: Eager tasks (3.12+) run to their first wait without a turn of the loop.
@@ -65,7 +64,9 @@ class Connection(Generic[P]):
         self._in_read = True
         try:
             for message in self._reader.read():
-                self._handle(message)
+                event = self.peer.receive(message)
+                if event is not None:
+                    self._dispatch(event)
         finally:
             self._in_read = False
         self.transport.flush()
@@ -85,36 +86,25 @@ class Connection(Generic[P]):
         if not self._ended.done():
             self._ended.set_result(None)
 
-    def _handle(self, message: Message) -> None:
-        if type(message) is Envelope and message.kind == BATCH:
-            for part in self.receive_batch(message):
-                self._dispatch(part)
-            return
-        event = self.peer.receive(message)
-        if event is not None:
-            self._dispatch(event)
-
-    def receive_batch(self, message: Envelope) -> list[Request | Notification]:
-        """Take a batch apart; only a server of revision 2025-03-26 can."""
-        self.peer.receive(message)
-        return []
-
-    def _dispatch(self, event: Request | Notification) -> None:
+    def _dispatch(self, event: Event | list[Event]) -> None:
         if type(event) is not Request:
-            self.on_notification(event)  # type: ignore[arg-type]
+            if type(event) is list:
+                for part in event:
+                    self._dispatch(part)
+            else:
+                self.on_notification(event)  # type: ignore[arg-type]  # what is left
             return
-        request = event
         try:
-            work = self.on_request(request)
+            work = self.on_request(event)
         except (RemoteError, ProtocolError) as error:
-            request.fail(error)
+            event.fail(error)
         except Exception:
             # The border between protocol and handlers: whatever went wrong, the caller gets an answer
             # that does not leak it, and the connection lives.
-            self.report(request)
+            self.report(event)
         else:
             if work is not None:
-                self.spawn(request, work)
+                self.spawn(event, work)
 
     def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
         """Work on ``request``: answer it and return None, or return a coroutine that does."""
