@@ -9,14 +9,16 @@ a question must bear repeating. Answers of earlier rounds travel in the sealed r
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from taut import models
 from taut.errors import InvalidParams, MissingRequiredClientCapability, RemoteProtocolError
 from taut.mcp.schema import schema_of
-from taut.mcp.sealing import StateSealer, digest
+
+if TYPE_CHECKING:
+    from taut.mcp.sealing import StateSealer
 
 __all__ = [
     "METHODS_WITH_INPUT",
@@ -163,6 +165,9 @@ class Rounds:
 
     def _binding(self) -> bytes:
         """Return what ties the state to this request: its method and params, without what changes in a retry."""
+        # Imported here: hashing and its libraries are a tenth of a server's start-up, and few servers ask.
+        from taut.mcp.sealing import digest
+
         return digest(self._method, self._raw_params)
 
     def key(self, method: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import mimetypes
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,11 @@ class _Media:
             )
         self.path = None if path is None else Path(path)
         self._data = data
-        guessed = mimetypes.guess_type(str(path))[0] if path is not None else None
-        self.mime_type = mime_type or guessed or self._fallback
+        if mime_type is None and path is not None:
+            import mimetypes  # here, as it reads the system's tables: few servers return files
+
+            mime_type = mimetypes.guess_type(str(path))[0]
+        self.mime_type = mime_type or self._fallback
 
     def base64(self) -> str:
         """Return the bytes as base64 text."""

@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
@@ -20,7 +20,6 @@ from taut.errors import ConfigError, InternalError
 from taut.mcp.inbound import Request
 from taut.mcp.inputs import METHODS_WITH_INPUT, InputNeeded, Rounds
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
-from taut.mcp.sealing import StateSealer, new_sealer
 from taut.mcp.server_peer import ServerProfile
 from taut.server import registration
 from taut.server.connection import ServerConnection
@@ -28,6 +27,9 @@ from taut.server.context import Context
 from taut.server.registry import PromptEntry, Registry, ResourceEntry, TemplateEntry, ToolEntry
 from taut.server.subscriptions import Subscriptions
 from taut.transport.base import Transport
+
+if TYPE_CHECKING:
+    from taut.mcp.sealing import StateSealer
 
 __all__ = ["Server"]
 
@@ -260,6 +262,9 @@ class Server:
 
     def _state_sealer(self) -> StateSealer:
         if self._sealer is None:
+            # Imported here: see taut.mcp.inputs.
+            from taut.mcp.sealing import new_sealer
+
             self._sealer = new_sealer()
         return self._sealer
 
