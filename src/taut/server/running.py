@@ -1,8 +1,8 @@
 """Owning the process: event loop, signals, and an end within a second.
 
 SIGTERM and SIGINT close the connection the way the end of input does: open requests get a moment, then are
-cancelled. A handler that blocks the loop, or a worker thread that never returns, cannot hold the process: a second after
-the signal it is ended without asking.
+cancelled. A handler that blocks the loop, or a worker thread that never returns, cannot hold the process: a
+second after the signal it is ended without asking.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import threading
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from taut.server.connection import ServerConnection
+from taut.transport.loop import loop_factory
 from taut.transport.stdio import StdioTransport
 
 if TYPE_CHECKING:
@@ -31,19 +31,10 @@ def run_stdio(server: Server) -> None:
     """Serve one client on stdin and stdout until it is done or a signal comes."""
     ender = _Ender()
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(server, ender))
     finally:
         ender.finish()
-
-
-def _loop_factory() -> Any:
-    """Return uvloop's loop where there is one; ``TAUT_LOOP=asyncio`` asks for the plain one."""
-    if sys.platform == "win32" or os.environ.get("TAUT_LOOP") == "asyncio":
-        return None
-    import uvloop
-
-    return uvloop.new_event_loop
 
 
 async def _serve(server: Server, ender: _Ender) -> None:
