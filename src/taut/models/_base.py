@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-__all__ = ["UNSET", "JsonObject", "JsonValue", "Model", "Open", "Struct", "UnsetType"]
+__all__ = ["UNSET", "JsonObject", "JsonValue", "Model", "Open", "UnsetType"]
 
 #: Any JSON value as plain Python objects. A struct in its place is encoded as an object.
 JsonValue: TypeAlias = Any

@@ -89,7 +89,7 @@ def mode(value: T) -> T:
 
 
 def form(schema: JsonObject) -> JsonObject:
-    """The schema of a form, with titled choices as 2025-06-18 writes them."""
+    """The schema of a form as 2025-06-18 writes it."""
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return schema
@@ -102,14 +102,21 @@ def form(schema: JsonObject) -> JsonObject:
 def _form_field(name: str, field: Any) -> Any:
     if not isinstance(field, dict):
         return field
-    if field.get("type") == "array":
+    kind = field.get("type")
+    if kind == "array":
         raise LocalProtocolError(f"Expected no choice of several before 2025-11-25, got the field `{name}`")
+    without_default = "default" in field and kind != "boolean"
     options = field.get("oneOf")
-    if not isinstance(options, list) or not all(isinstance(option, dict) for option in options):
+    if not (isinstance(options, list) and all(isinstance(option, dict) for option in options)):
+        options = None
+    if options is None and not without_default:
         return field
-    kept = {key: value for key, value in field.items() if key != "oneOf"}
-    values = [option.get("const") for option in options]
-    return {**kept, "enum": values, "enumNames": [option.get("title") for option in options]}
+    kept = {key: value for key, value in field.items() if not (key == "default" and without_default)}
+    if options is not None:
+        del kept["oneOf"]
+        kept["enum"] = [option.get("const") for option in options]
+        kept["enumNames"] = [option.get("title") for option in options]
+    return kept
 
 
 def lifetime(ttl_ms: int) -> int:

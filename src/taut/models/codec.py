@@ -19,9 +19,9 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import msgspec
-from msgspec import NODEFAULT
+from msgspec import NODEFAULT, Struct
 
-from taut.models._base import EXTRA_MEMBER, UNKNOWN_TAG, JsonValue, Open, Struct
+from taut.models._base import EXTRA_MEMBER, UNKNOWN_TAG, JsonValue, Open
 from taut.models.content import UnknownContent
 
 __all__ = ["Buffer", "convert", "decode"]

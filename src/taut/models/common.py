@@ -33,7 +33,7 @@ LoggingLevel: TypeAlias = Literal[
     "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"
 ]
 TaskStatus: TypeAlias = Literal["working", "input_required", "completed", "failed", "cancelled"]
-UnitInterval: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+UnitInterval: TypeAlias = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)]
 
 
 class Annotations(Model, frozen=True, kw_only=True):

@@ -51,9 +51,11 @@ class ImageContent(_Annotated, frozen=True, tag_field="type", tag="image"):
     mime_type: str
 
     @classmethod
-    def from_bytes(cls, data: bytes, mime_type: str) -> ImageContent:
+    def from_bytes(
+        cls, data: bytes, mime_type: str, *, annotations: Annotations | UnsetType = UNSET
+    ) -> ImageContent:
         """Encode an image."""
-        return cls(_to_base64(data), mime_type)
+        return cls(_to_base64(data), mime_type, annotations=annotations)
 
     def to_bytes(self) -> bytes:
         """Return the image. Raises ValueError when ``data`` is not base64."""
@@ -67,9 +69,11 @@ class AudioContent(_Annotated, frozen=True, tag_field="type", tag="audio"):
     mime_type: str
 
     @classmethod
-    def from_bytes(cls, data: bytes, mime_type: str) -> AudioContent:
+    def from_bytes(
+        cls, data: bytes, mime_type: str, *, annotations: Annotations | UnsetType = UNSET
+    ) -> AudioContent:
         """Encode sound."""
-        return cls(_to_base64(data), mime_type)
+        return cls(_to_base64(data), mime_type, annotations=annotations)
 
     def to_bytes(self) -> bytes:
         """Return the sound. Raises ValueError when ``data`` is not base64."""

@@ -183,7 +183,7 @@ def encode(obj: Struct, revision: str) -> bytes:
 
 def to_dict(obj: Struct, revision: str) -> JsonObject:
     """Return ``obj`` as plain Python values for a peer that speaks ``revision``."""
-    plain: JsonObject = msgspec.to_builtins(project(obj, revision))
+    plain: JsonObject = msgspec.json.decode(encode(obj, revision))
     return plain
 
 
