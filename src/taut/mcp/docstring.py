@@ -17,6 +17,7 @@ _GOOGLE_HEADER = re.compile(r"(?:Args|Arguments|Parameters|Params):\s*$")
 _GOOGLE_ITEM = re.compile(r"\*{0,2}(\w+)(?:\s*\([^()]*(?:\([^()]*\)[^()]*)*\))?:(?:\s+(.*)|$)")
 _NUMPY_ITEM = re.compile(r"\*{0,2}(\w+(?:\s*,\s*\w+)*)\s*(?::.*)?$")
 _SPHINX_ITEM = re.compile(r":(?:param|parameter|arg|argument)\s+(?:[^:]*\s)?\*{0,2}(\w+):\s*(.*)$")
+_RULE = re.compile(r"-{3,}")
 _SPHINX_TYPE = re.compile(r":type\s+\w+:")
 
 
@@ -36,44 +37,48 @@ def parse_docstring(text: str | None) -> Docstring:
     parameters: dict[str, str] = {}
     at = 0
     while at < len(lines):
-        line = lines[at]
-        if _GOOGLE_HEADER.match(line):
-            block = _indented(lines, at + 1)
-            items = _items(block, _GOOGLE_ITEM, inline=True)
-        elif line == "Parameters" and at + 1 < len(lines) and re.fullmatch(r"-{3,}", lines[at + 1]):
-            block = lines[at + 1 : _numpy_end(lines, at + 2)]
-            items = _items(block[1:], _NUMPY_ITEM, inline=False)
-        elif sphinx := _SPHINX_ITEM.match(line):
-            block = _indented(lines, at + 1)
-            items = {sphinx[1]: _join([sphinx[2], *block])}
-        elif _SPHINX_TYPE.match(line):
-            block, items = _indented(lines, at + 1), {}
-        else:
-            block, items = [], None
-        if items is None or (not items and not _SPHINX_TYPE.match(line)):
-            kept.append(line)
+        section = _section(lines, at)
+        if section is None:
+            kept.append(lines[at])
             at += 1
         else:
-            parameters.update(items)
-            at += 1 + len(block)
+            at = section.end
+            parameters.update(section.parameters)
     description = re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
     return Docstring(description or None, parameters)
 
 
-def _indented(lines: list[str], start: int) -> list[str]:
-    """Return the lines from ``start`` that are indented or blank."""
+class _Section(NamedTuple):
+    end: int
+    parameters: dict[str, str]
+
+
+def _section(lines: list[str], at: int) -> _Section | None:
+    """Read the lines from ``at`` that are about parameters; None if the line there is not."""
+    line = lines[at]
+    end = _indented_end(lines, at + 1)
+    if sphinx := _SPHINX_ITEM.match(line):
+        text = _join([sphinx[2], *lines[at + 1 : end]])
+        return _Section(end, {sphinx[1]: text} if text else {})
+    if _SPHINX_TYPE.match(line):
+        return _Section(end, {})
+    if _GOOGLE_HEADER.match(line):
+        items = _items(lines[at + 1 : end], _GOOGLE_ITEM, inline=True)
+    elif line == "Parameters" and at + 1 < len(lines) and _RULE.fullmatch(lines[at + 1]):
+        titles = (n for n in range(at + 2, len(lines) - 1) if lines[n] and _RULE.fullmatch(lines[n + 1]))
+        end = next(titles, len(lines))
+        items = _items(lines[at + 2 : end], _NUMPY_ITEM, inline=False)
+    else:
+        items = {}
+    return _Section(end, items) if items else None
+
+
+def _indented_end(lines: list[str], start: int) -> int:
+    """Return where the lines end that are indented or blank."""
     end = start
     while end < len(lines) and (not lines[end] or lines[end][0].isspace()):
         end += 1
-    return lines[start:end]
-
-
-def _numpy_end(lines: list[str], start: int) -> int:
-    """Return where a NumPy section ends: at the next underlined title, or at the end."""
-    for at in range(start, len(lines) - 1):
-        if lines[at] and re.fullmatch(r"-{3,}", lines[at + 1]):
-            return at
-    return len(lines)
+    return end
 
 
 def _items(block: list[str], pattern: re.Pattern[str], *, inline: bool) -> dict[str, str]:

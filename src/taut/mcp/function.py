@@ -276,15 +276,21 @@ def _field(parameter: Parameter, *, strings: bool) -> _Field:
             key = info.alias or key
     if default is None:
         annotation = with_null(annotation)
-    if not mentions_pydantic(annotation):
+    adapter = _adapter(annotation)
+    if adapter is None:
         return _Field(parameter.name, key, translate(annotation), default, None)
-    from taut.mcp._pydantic import Adapter  # pydantic is loaded already: the annotation comes from it
-
-    adapter = Adapter(annotation)
     schema = adapter.schema("validation")
     base: Any = Any if strings else Raw
     described = Annotated[base, msgspec.Meta(extra_json_schema=schema)]
     return _Field(parameter.name, key, described, default, adapter)
+
+
+def _adapter(annotation: Any) -> Adapter | None:
+    if not mentions_pydantic(annotation):
+        return None
+    from taut.mcp._pydantic import Adapter  # loaded late: by now the user has imported pydantic
+
+    return Adapter(annotation)
 
 
 def _decoder(name: str, fields: Sequence[_Field], *, strict: bool) -> tuple[type, msgspec.json.Decoder[Any]]:
@@ -304,9 +310,10 @@ def _decoder(name: str, fields: Sequence[_Field], *, strict: bool) -> tuple[type
 def _default(field: _Field) -> Any:
     if field.default is MISSING:
         return msgspec.field(name=field.key)
-    if type(field.default) in (list, dict, set, bytearray):
-        return msgspec.field(default_factory=lambda: field.default, name=field.key)
-    return msgspec.field(default=field.default, name=field.key)
+    if isinstance(field.default, (int, float, str, type(None))):
+        return msgspec.field(default=field.default, name=field.key)
+    # Of any other, msgspec would copy it, refuse it, or try to encode it for the schema.
+    return msgspec.field(default_factory=lambda: field.default, name=field.key)
 
 
 def _input_schema(struct: type, fields: Sequence[_Field], signature: Signature) -> dict[str, Any]:
@@ -363,22 +370,17 @@ def _embedded(schema: dict[str, Any], fields: Sequence[_Field]) -> frozenset[str
 def _result(
     signature: Signature, *, structured: bool | None
 ) -> tuple[ResultShape, dict[str, Any] | None, Adapter | None]:
-    returns = signature.returns
-    adapter: Adapter | None = None
-    schema = schema_of
     try:
-        if structured is not False and mentions_pydantic(returns):
-            from taut.mcp._pydantic import Adapter  # pydantic is loaded already: the annotation comes from it
-
-            adapter = Adapter(returns)
-            shape, output_schema = result_schema(
-                returns, structured=structured, schema_of=adapter.result_schema
-            )
-        else:
-            shape, output_schema = result_schema(returns, structured=structured, schema_of=schema)
+        adapter = None if structured is False else _adapter(signature.returns)
+        describe = adapter.result_schema if adapter else _result_schema_of
+        shape, schema = result_schema(signature.returns, structured=structured, schema_of=describe)
     except _REFUSALS as error:
         raise ConfigError(f"{signature.name}(): result: {_explain(error)}") from error
-    return shape, output_schema, adapter
+    return shape, schema, adapter
+
+
+def _result_schema_of(annotation: Any) -> dict[str, Any]:
+    return schema_of(translate(annotation))
 
 
 def _caller(
