@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev build test lint types peers interop bench bench-stdio clean
+.PHONY: help dev build test asan lint types peers interop bench bench-stdio clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -24,6 +24,9 @@ build: $(STAMP)  ## rebuild the compiled core in place
 
 test: dev  ## unit tests, compiled core and pure twin
 	$(BIN)/python -m pytest tests
+
+asan: $(STAMP)  ## tests of the core under the address and undefined-behaviour sanitizers
+	scripts/asan.sh
 
 lint: $(STAMP)  ## ruff, cython-lint, codespell, import-linter
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .

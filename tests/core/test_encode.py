@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
+import tracemalloc
 from datetime import datetime, timedelta, tzinfo
 
 import msgspec
@@ -299,6 +301,38 @@ def test_write_fd_raises_when_the_reader_is_gone(core):
     assert out.take() == b"1\n"
 
 
+def test_no_message_can_be_added_while_another_thread_writes(out, pipe):
+    reader, writer = pipe
+    os.set_blocking(writer, True)
+    out.append(b"x" * 500_000)
+    thread = threading.Thread(target=out.write_fd, args=(writer,))
+
+    def append_until_refused():
+        while True:  # ends once the thread waits for the full pipe
+            out.append(b"y")
+
+    thread.start()
+    received = b""
+    try:
+        with pytest.raises(RuntimeError, match="Outgoing is in use"):
+            append_until_refused()
+    finally:
+        while thread.is_alive():
+            received += read_some(reader)
+        thread.join()
+    while some := read_some(reader):
+        received += some
+    first, *others, end = (received + out.take()).split(b"\n")
+    assert (len(first), set(others) <= {b"y"}, end) == (500_000, True, b"")
+
+
+def read_some(reader):
+    try:
+        return os.read(reader, 1 << 16)
+    except BlockingIOError:
+        return b""
+
+
 class Zone(tzinfo):
     """A time zone whose offset is computed by `call`: Python code that runs in the middle of an encoding."""
 
@@ -346,3 +380,19 @@ def test_any_mix_of_appends_and_partial_writes_keeps_the_order(core, sizes):
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def test_large_message_exists_once():
+    encode = pytest.importorskip("taut._core.encode", reason="needs the compiled core")
+    out = encode.Outgoing()
+    out.append(b"x")
+    text = "x" * 8_000_000
+    tracemalloc.start()
+    try:
+        out.result(b"1", {"text": text})
+        # msgspec reserves half as much again; what is not used of that is never touched.
+        assert tracemalloc.get_traced_memory()[1] < 1.6 * len(text)
+        assert len(out.take()) > len(text)
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()

@@ -30,6 +30,8 @@ from os import strerror
 
 from taut.errors import LimitExceeded
 
+__all__ = ["ReceiveBuffer", "Span", "live_objects"]
+
 
 cdef extern from "platform.h" nogil:
     Py_ssize_t taut_read(int fd, void* data, Py_ssize_t size)
@@ -200,6 +202,7 @@ cdef class Span:
 
 
 @cython.final
+@cython.internal
 @cython.no_gc
 cdef class Room:
     """The writable end of a slab, lent out by `ReceiveBuffer.reserve`."""

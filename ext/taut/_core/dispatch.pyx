@@ -11,6 +11,8 @@ from types import GenericAlias
 
 from taut.errors import InvalidMessage, LimitExceeded
 
+__all__ = ["InFlight", "Progress"]
+
 
 @cython.final
 cdef class InFlight:

@@ -33,6 +33,8 @@ from os import strerror
 from msgspec import UNSET
 from msgspec.json import Encoder
 
+__all__ = ["Outgoing"]
+
 
 cdef extern from "platform.h" nogil:
     Py_ssize_t taut_write(int fd, const void* data, Py_ssize_t size)

@@ -14,8 +14,8 @@ cdef class LineFramer:
         bint dropping  # inside a line that was refused
 
     # 1 and the bounds of the next line (offsets into buffer.slab.data, already consumed), or 0 when there is
-    # none; raises LimitExceeded. The bounds hold until the next call that returns 0 or raises, or the next read
-    # into the buffer.
+    # none; raises LimitExceeded. The bounds hold until the next call that returns 0 or raises, or until more is
+    # received.
     cdef int next_bounds(self, Py_ssize_t* start, Py_ssize_t* stop) except -1
     cdef int refuse(self) except -1
 

@@ -17,6 +17,8 @@ from taut._core.buffer cimport ReceiveBuffer
 
 from taut.errors import LimitExceeded
 
+__all__ = ["SSE_KEEPALIVE", "LineFramer", "SSEEvent", "SSEParser", "encode_sse"]
+
 
 @cython.final
 cdef class LineFramer:

@@ -2,6 +2,8 @@ from typing import final
 
 from typing_extensions import Buffer
 
+__all__ = ["ReceiveBuffer", "Span", "live_objects"]
+
 def live_objects() -> dict[str, int]: ...
 
 @final

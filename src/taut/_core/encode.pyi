@@ -2,6 +2,8 @@ from typing import final
 
 from typing_extensions import Buffer
 
+__all__ = ["Outgoing"]
+
 @final
 class Outgoing:
     def __init__(self, *, delimiter: bytes = b"\n") -> None: ...

@@ -4,6 +4,8 @@ from typing_extensions import Buffer
 
 from taut._core.buffer import ReceiveBuffer, Span
 
+__all__ = ["SSE_KEEPALIVE", "LineFramer", "SSEEvent", "SSEParser", "encode_sse"]
+
 SSE_KEEPALIVE: Final[bytes]
 
 @final
