@@ -23,6 +23,14 @@ BASE64 = {"data", "blob"}
 TIMES = {"created_at", "last_updated_at", "last_modified"}
 #: Attributes typed as whole numbers that count something.
 COUNTS = {"ttl_ms", "poll_interval_ms", "size", "total", "max_tokens"}
+CAPABILITIES = {
+    models.ClientCapabilities,
+    models.ClientTasksCapability,
+    models.ElicitationCapability,
+    models.SamplingCapability,
+    models.ServerCapabilities,
+    models.ServerTasksCapability,
+}
 FORM_FIELDS = (
     models.StringSchema(title="Name", min_length=1, max_length=9, format="email", default="a@b.c"),
     models.StringSchema(enum=["a", "b"], enum_names=["A", "B"], default="a"),
@@ -89,6 +97,10 @@ class Maker:
         special = getattr(self, f"_{name}", None)
         if special is not None:
             return special(struct)
+        if struct is models.Root and name == "uri":
+            return "file:///home/user"
+        if struct in CAPABILITIES and hint == models.JsonObject | UnsetType:
+            return {}  # the official SDK drops settings that no revision defines
         if name in URIS and str in flatten(hint):
             return self.random.choice(("file:///a/b", "https://example.org/x?y=1", "note://%C3%A9"))
         if name == "uri_template":
