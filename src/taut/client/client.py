@@ -363,7 +363,8 @@ class Client:
     ) -> Subscription:
         """Hear of changes: of the given resources, and of the lists that are named.
 
-        The subscription is an async iterator of notifications, the same in both eras; close it, or leave its ``async with``.
+        The subscription is an async iterator of `Change`, the same in both eras; close it, or leave its
+        ``async with``.
         """
         subscription = Subscription(
             self, frozenset(resources), tools=tools, prompts=prompts, resource_list=resource_list

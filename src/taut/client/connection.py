@@ -7,8 +7,6 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
-import msgspec
-
 from taut import models
 from taut.errors import (
     ConnectTimeout,
@@ -76,11 +74,8 @@ class ClientConnection(Connection[ClientPeer]):
 
     async def _take(self, step: Step, timeout_s: float, log_level: str | None) -> object:
         self.peer.speak(step.revision, log_level=log_level)
-        params: object = msgspec.UNSET
-        if not step.is_probe:
-            params = self.peer.profile.initialize_params(step.revision)
-        else:
-            params = models.RequestParams()
+        profile = self.peer.profile
+        params = models.RequestParams() if step.is_probe else profile.initialize_params(step.revision)
         return await self.ask(step.method, params, timeout_s=timeout_s)
 
     def adopt(self, agreement: Agreement, log_level: str | None = None) -> None:

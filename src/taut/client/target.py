@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from taut.errors import ConfigError
 from taut.mcp.limits import Limits
@@ -60,6 +60,5 @@ def open_target(
         ours, theirs = memory_pair(limits=limits)
         return ours, theirs
     if hasattr(target, "flush") and hasattr(target, "start"):
-        transport: Transport = target
-        return transport, None
+        return cast("Transport", target), None
     raise ConfigError(f"Expected a command, a file, a Server or a Transport, got {type(target).__name__}")

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from taut import models
 from taut._core import Envelope, Outgoing
 from taut.errors import INTERNAL_ERROR, LocalProtocolError, ProtocolError, RemoteError
 from taut.mcp.levels import severity
-
-if TYPE_CHECKING:
-    from taut.mcp.peer import Peer
 
 __all__ = ["Caller", "Request", "RequestState"]
 
@@ -120,11 +118,12 @@ class Request(msgspec.Struct, eq=False):
         """
         if self.state is not OPEN:
             return
-        envelope = self.envelope
+        members = self._members
+        if members and getattr(result, "meta", UNSET) is not UNSET:
+            result = _merged(result, self._peer.result_meta)
+            members = b""
         try:
-            self._answers.result(
-                envelope.id, models.project(result, self.caller.revision), members=self._members
-            )
+            self._answers.result(self.id, models.project(result, self.caller.revision), members=members)
         except (TypeError, ValueError, OverflowError) as error:
             self.fail(RemoteError(f"The result of {self.method} cannot be encoded", code=INTERNAL_ERROR))
             raise LocalProtocolError(f"The result of {self.method} cannot be encoded: {error}") from error
@@ -196,6 +195,13 @@ class Request(msgspec.Struct, eq=False):
         if wanted is None or severity(level) < severity(wanted):
             return False
         params = models.LoggingMessageParams(
-            level=level, data=data, logger=msgspec.UNSET if logger is None else logger
+            level=level,  # type: ignore[arg-type]  # severity() has refused what is none
+            data=data,
+            logger=msgspec.UNSET if logger is None else logger,
         )
         return self.notify("notifications/message", params)
+
+
+def _merged(result: Any, meta: dict[str, Any]) -> Any:
+    """Return ``result`` with ``meta`` beside its own ``_meta``, which wins."""
+    return msgspec.structs.replace(result, meta=meta | result.meta)

@@ -54,7 +54,7 @@ class Question(msgspec.Struct, frozen=True):
     #: The class that the content of an accepted form is decoded to.
     kind: Any = None
 
-    def check(self, capabilities: models.ClientCapabilities) -> None:
+    def check(self, capabilities: models.ClientCapabilities | models.ServerCapabilities) -> None:
         """Refuse a question that the client did not say it can answer.
 
         :raises taut.errors.MissingRequiredClientCapability: with ``data.requiredCapabilities``.

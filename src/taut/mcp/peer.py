@@ -149,7 +149,9 @@ class Peer:
             return None
         revision = self.revision or models.LATEST_LEGACY
         spec = models.METHODS.get(method or "")
-        if spec is None or spec.sender not in (self.remote_side, "both") or revision not in spec.revisions:
+        if spec is None or spec.result is not None or revision not in spec.revisions:
+            return None
+        if spec.sender not in (self.remote_side, "both"):
             return None
         return Notification(message, revision)
 
@@ -276,7 +278,8 @@ class Peer:
             return True
         if self.revision not in spec.revisions:
             return f"{method} does not exist in revision {self.revision}"
-        if spec.capability is not None and not models.declares(self.remote_capabilities, spec.capability):
+        declared = self.remote_capabilities
+        if spec.capability and not (declared and models.declares(declared, spec.capability)):
             return f"{method} needs the capability {spec.capability}, which the {self.remote_side} did not declare"
         return True
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -33,7 +34,7 @@ from taut.errors import (
 from taut.mcp.batch import BatchReply
 from taut.mcp.inbound import Caller, Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
-from taut.mcp.peer import Notification, Peer
+from taut.mcp.peer import Event, Notification, Peer
 
 __all__ = ["Era", "ServerPeer", "ServerProfile"]
 
@@ -74,14 +75,12 @@ class ServerProfile:
         self.revisions = tuple(revision for revision in models.REVISIONS if revision in served)
         self.legacy = tuple(revision for revision in self.revisions if revision in models.LEGACY)
         self.modern = tuple(reversed([revision for revision in self.revisions if revision in models.MODERN]))
-        #: The members that every modern result carries besides its own.
-        self.result_members = self._meta_member()
-        self._routes = {revision: self._allowed(revision) for revision in self.revisions}
 
-    def _meta_member(self) -> bytes:
-        """Return the encoded ``"_meta"`` member that names this server in modern results."""
-        meta = {"io.modelcontextprotocol/serverInfo": self.implementation}
-        return b'"_meta":' + msgspec.json.encode(meta)
+        self.result_meta: dict[str, Any] = {
+            "io.modelcontextprotocol/serverInfo": msgspec.to_builtins(implementation)
+        }
+        self.result_members = b'"_meta":' + msgspec.json.encode(self.result_meta)
+        self._routes = {revision: self._allowed(revision) for revision in self.revisions}
 
     def routes(self, revision: str) -> frozenset[str]:
         """Return the methods that a client may call at ``revision``."""
@@ -127,6 +126,7 @@ class ServerPeer(Peer):
         self.era: Era | None = None
         #: Whether the client said ``notifications/initialized``; always true in the modern era.
         self.ready = False
+        self.result_meta = profile.result_meta
         self._caller: Caller | None = None
         self._routes: frozenset[str] = frozenset()
         self._callers: dict[bytes, tuple[Caller, models.RequestMeta]] = {}
@@ -277,7 +277,7 @@ class ServerPeer(Peer):
         reply.seal()
         return events
 
-    def _receive_item(self, item: object, reply: BatchReply) -> Event | None:
+    def _receive_item(self, item: models.Buffer, reply: BatchReply) -> Event | None:
         limits = self.limits
         try:
             part = parse(

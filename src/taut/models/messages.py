@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from taut.errors import InvalidMessage, InvalidParams, LocalProtocolError, MethodNotFound
 from taut.models._base import JsonValue
@@ -24,8 +24,10 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _NO_REQUEST_ID = "2025-11-25"
 
 
-def decode_params(method: str, raw: Buffer | None, revision: str) -> Struct:
-    """Decode the ``params`` of a request or notification; ``raw`` is None when there are none.
+def decode_params(method: str, raw: Buffer | None, revision: str) -> Any:
+    """Decode the ``params`` of a request or notification into the struct that the method has for them.
+
+    ``raw`` is None when there are none.
 
     Unknown members are ignored, or kept where the specification asks for it. Raises `InvalidParams` with the
     path of the culprit, and `MethodNotFound` when ``revision`` has no such method.

@@ -166,8 +166,8 @@ REWRITES: dict[type[Struct], dict[str, tuple[frozenset[str], Callable[[Any], Any
 }
 
 
-def project(obj: Struct, revision: str) -> Struct | JsonObject:
-    """Return ``obj`` as ``revision`` has it: ``obj`` itself when nothing has to change.
+def project(obj: object, revision: str) -> Any:
+    """Return ``obj`` as ``revision`` has it: ``obj`` itself when nothing has to change, as for what is no model.
 
     Raises `LocalProtocolError` for a revision that taut does not speak, and for the few objects that a
     revision cannot express at all (a URL elicitation before 2025-11-25).

@@ -1,7 +1,7 @@
 """What a server offers: tools, resources, templates and prompts, each compiled when it is registered.
 
-A registry keeps registration order, so lists are stable (specification 2026-07-28, "Tools"). Encoded lists are cached per
-revision and cursor until the registry changes: listing ten thousand tools is one write.
+A registry keeps registration order, so lists are stable (specification 2026-07-28, "Tools"). Encoded lists are
+cached per revision and cursor until the registry changes: listing ten thousand tools is one write.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ class Server:
         handlers find what it yields in ``Context.lifespan``.
     :param page_size: entries of one page of a list; None puts each list on one page.
     :param threads: how many tools with ``thread=True`` may run at once.
-    :param state_sealer: seals the state of multi-round-trip requests; the default has a random key, so several processes
-        that serve the same clients need one that is given.
+    :param state_sealer: seals the state of multi-round-trip requests; the default has a random key, so several
+        processes that serve the same clients need one that is given.
     :param cache_ttl_ms: how long a modern client may keep lists and resources before it asks again.
     """
 

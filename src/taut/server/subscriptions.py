@@ -155,7 +155,7 @@ class Subscriptions:
         listener.connection.flush_soon()
 
     def close_of(self, connection: ServerConnection) -> None:
-        """End the listen streams of ``connection``: each gets its result, which says that the server is done with it."""
+        """End the listen streams of ``connection``: each gets its result, which says that it is over."""
         for listener in self._open():
             if listener.connection is connection:
                 listener.request.respond(models.SubscriptionsListenResult.of(listener.request.key))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Generic, TypeVar
 
 from taut import models
@@ -167,12 +167,12 @@ class Connection(Generic[P]):
         timeout_s: float | None = None,
         total_timeout_s: float | None = None,
         on_progress: ProgressCallback | None = None,
-        meta: dict[str, Any] | None = None,
+        meta: Mapping[str, Any] | None = None,
     ) -> Any:
         """Send a request and return its decoded result.
 
-        ``timeout_s`` is measured from the sending, and anew from each progress notification when ``on_progress`` is given;
-        ``total_timeout_s`` bounds the whole wait. Cancelling the calling task tells the peer to stop
+        ``timeout_s`` is measured from the sending, and anew from each progress notification when ``on_progress``
+        is given; ``total_timeout_s`` bounds the whole wait. Cancelling the calling task tells the peer to stop
         (``notifications/cancelled``); a late answer is dropped.
 
         :raises taut.errors.ConnectionClosed: the connection is closed, or ends before the answer.
