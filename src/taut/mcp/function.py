@@ -10,8 +10,9 @@ What the arguments must look like is what the schema says:
 - unknown arguments are refused (``additionalProperties`` is false): a misspelt optional argument is an error
   that the caller can correct, not a silently different call. Inside nested types the types' own rules hold
   (msgspec ignores what it does not know unless ``forbid_unknown_fields``);
-- a number without a fractional part is an integer, also as ``5.0``, as JSON Schema has it; ``"5"`` is not.
-  With ``strings=True`` (prompts, URI variables) every argument arrives as text and is converted: numbers,
+- a number without a fractional part is an integer, also as ``5.0``, as JSON Schema has it (but not ``5e0``);
+  ``"5"`` is not;
+- with ``strings=True`` (prompts, URI variables) every argument arrives as text and is converted: numbers,
   booleans ("true", "1"), null and dates from their usual spelling, lists and objects from JSON;
 - ``bytes`` travel as base64; ``msgspec.Raw`` and ``memoryview`` parameters receive the argument's JSON
   text as it came, without a copy: the view keeps the receive buffer alive while the function holds it;
@@ -91,7 +92,7 @@ class Function:
     output_schema: dict[str, Any] | None
     call: Callable[..., Any]
     _decoder: msgspec.json.Decoder[Any]
-    _adapters: tuple[tuple[str, Adapter], ...]  #: parameters that pydantic decodes, by name
+    _adapters: tuple[tuple[str, str, Adapter], ...]  #: name and key of the parameters that pydantic decodes
     _embedded: frozenset[str]  #: with ``strings``: the arguments whose text may be a JSON list or object
     _strings: bool
     _shape: ResultShape
@@ -138,7 +139,9 @@ class Function:
             output_schema=output_schema,
             call=_caller(fn, signature, fields, injected),
             _decoder=decoder,
-            _adapters=tuple((field.name, field.adapter) for field in fields if field.adapter is not None),
+            _adapters=tuple(
+                (field.name, field.key, field.adapter) for field in fields if field.adapter is not None
+            ),
             _embedded=_embedded(schema, fields) if strings else frozenset(),
             _strings=strings,
             _shape=shape,
@@ -166,12 +169,14 @@ class Function:
         """Convert arguments that are text, such as the variables of a URI; raises `InvalidArguments`."""
         plain: dict[str, object] = dict(values)
         for key in self._embedded & plain.keys():
-            text = values[key]
-            if text.lstrip()[:1] in ("[", "{"):
+            if _is_json(values[key]):
                 try:
-                    plain[key] = msgspec.json.decode(text)
+                    plain[key] = msgspec.json.decode(values[key])
                 except _MISFITS as error:
                     raise InvalidArguments(f"{error} - in the JSON text at `$.{key}`") from None
+        for _, key, _ in self._adapters:
+            if (text := values.get(key)) is not None:
+                plain[key] = Raw(text.encode() if _is_json(text) else msgspec.json.encode(text))
         try:
             decoded = msgspec.convert(plain, self._decoder.type, strict=False)
         except _MISFITS as error:
@@ -200,18 +205,22 @@ class Function:
 
     def _adapt(self, decoded: object) -> None:
         """Replace the JSON text of pydantic's parameters by their values."""
-        for name, adapter in self._adapters:
+        for name, key, adapter in self._adapters:
             value = getattr(decoded, name)
-            if type(value) is Raw or self._strings:
-                raw = value if type(value) is Raw else Raw(msgspec.json.encode(value))
+            if type(value) is Raw:  # and not a default
                 try:
-                    setattr(decoded, name, adapter.decode(raw, f"$.{name}"))
+                    setattr(decoded, name, adapter.decode(value, f"$.{key}"))
                 except ValueError as error:
                     raise InvalidArguments(str(error)) from None
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, object])
 _JSON_NAMES = {dict: "object", list: "array", type(None): "null"}
+
+
+def _is_json(text: str) -> bool:
+    """Tell whether text is meant as a JSON list or object."""
+    return text.lstrip()[:1] in ("[", "{")
 
 
 def _texts(arguments: Buffer) -> dict[str, str]:
@@ -256,7 +265,7 @@ def _fields(signature: Signature, *, injected: frozenset[str], strings: bool) ->
             continue
         where = f"{signature.name}(): parameter {parameter.name!r}"
         try:
-            field = _field(parameter, strings=strings)
+            field = _field(parameter)
         except _REFUSALS as error:
             raise ConfigError(f"{where}: {_explain(error)}") from error
         if strings and field.is_raw:
@@ -265,7 +274,7 @@ def _fields(signature: Signature, *, injected: frozenset[str], strings: bool) ->
     return fields
 
 
-def _field(parameter: Parameter, *, strings: bool) -> _Field:
+def _field(parameter: Parameter) -> _Field:
     annotation, default, key = parameter.annotation, parameter.default, parameter.name
     for info in (default, *(get_args(annotation)[1:] if get_origin(annotation) is Annotated else ())):
         if type(info).__name__ == "FieldInfo" and type(info).__module__.startswith("pydantic"):
@@ -280,8 +289,7 @@ def _field(parameter: Parameter, *, strings: bool) -> _Field:
     if adapter is None:
         return _Field(parameter.name, key, translate(annotation), default, None)
     schema = adapter.schema("validation")
-    base: Any = Any if strings else Raw
-    described = Annotated[base, msgspec.Meta(extra_json_schema=schema)]
+    described = Annotated[Raw, msgspec.Meta(extra_json_schema=schema)]
     return _Field(parameter.name, key, described, default, adapter)
 
 
@@ -363,7 +371,11 @@ def _json_default(field: _Field) -> Any:
 
 def _embedded(schema: dict[str, Any], fields: Sequence[_Field]) -> frozenset[str]:
     definitions = schema.get("$defs", {})
-    kinds = {field.key: json_kinds(schema["properties"][field.key], definitions) for field in fields}
+    kinds = {
+        field.key: json_kinds(schema["properties"][field.key], definitions)
+        for field in fields
+        if field.adapter is None
+    }
     return frozenset(key for key, found in kinds.items() if found & {"array", "object"})
 
 
@@ -375,7 +387,9 @@ def _result(
         describe = adapter.result_schema if adapter else _result_schema_of
         shape, schema = result_schema(signature.returns, structured=structured, schema_of=describe)
     except _REFUSALS as error:
-        raise ConfigError(f"{signature.name}(): result: {_explain(error)}") from error
+        if structured:
+            raise ConfigError(f"{signature.name}(): result: {_explain(error)}") from error
+        return ResultShape.NONE, None, None
     return shape, schema, adapter
 
 

@@ -173,19 +173,14 @@ def json_kinds(schema: dict[str, Any], definitions: dict[str, Any]) -> set[str]:
 def result_schema(
     annotation: Any, *, structured: bool | None, schema_of: Callable[[Any], dict[str, Any]]
 ) -> Result:
-    """Decide how a result annotated ``annotation`` is structured.
+    """Decide how a result annotated ``annotation`` is structured; raises what ``schema_of`` raises.
 
-    ``structured``: False for never, True for always (TypeError if the annotation has no schema), None for the
-    types that are data: neither text, nor bytes, nor None, nor content blocks, nor unknown.
+    ``structured``: False for never, True for always, None for the types that are data: neither text, nor bytes, nor
+    None, nor content blocks, nor unknown.
     """
     if structured is False or (structured is None and not _is_data(annotation)):
         return Result(ResultShape.NONE, None)
-    try:
-        schema = schema_of(annotation)
-    except TypeError:
-        if structured:
-            raise
-        return Result(ResultShape.NONE, None)
+    schema = schema_of(annotation)
     if schema.get("type") == "object":
         return Result(ResultShape.OBJECT, schema)
     definitions = schema.pop("$defs", None)
