@@ -3,8 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One build at a time, where the platform can tell.
+LOCK := $(shell command -v flock >/dev/null && echo flock .build.lock)
+UNIT := -m 'not interop and not faults and not soak'
+# What stands on the core: run once more on its pure twin (tests/core itself runs on both).
+ABOVE := tests/mcp tests/transport tests/server tests/client
 
-.PHONY: help dev build test asan lint types peers interop bench bench-stdio clean
+.PHONY: help dev build test asan lint types stubtest docs wheel check-dist peers interop faults bench bench-stdio clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -20,10 +25,11 @@ $(STAMP): pyproject.toml
 dev: $(STAMP) build  ## environment with the core built in place
 
 build: $(STAMP)  ## rebuild the compiled core in place
-	flock .build.lock $(BIN)/python setup.py --quiet build_ext --inplace
+	$(LOCK) $(BIN)/python setup.py --quiet build_ext --inplace
 
-test: dev  ## unit tests, compiled core and pure twin
-	$(BIN)/python -m pytest tests
+test: dev  ## unit tests, on the compiled core and on its pure twin
+	$(BIN)/python -m pytest $(UNIT) tests
+	TAUT_PURE=1 $(BIN)/python -m pytest -q $(UNIT) $(wildcard $(ABOVE))
 
 asan: $(STAMP)  ## tests of the core under the address and undefined-behaviour sanitizers
 	scripts/asan.sh
@@ -31,16 +37,32 @@ asan: $(STAMP)  ## tests of the core under the address and undefined-behaviour s
 lint: $(STAMP)  ## ruff, cython-lint, codespell, import-linter
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint ext
+	$(BIN)/codespell
 	$(BIN)/lint-imports
 
 types: $(STAMP)  ## mypy --strict over src
 	$(BIN)/mypy
 
+stubtest: dev  ## the stubs of the compiled modules against the modules
+	scripts/stubtest.sh
+
+docs: dev  ## run the code in README.md and docs/, check every link
+	$(BIN)/python -m pytest tests/test_docs.py
+
+wheel: dev  ## portable wheels for every CPython here, each tested where there is no compiler
+	scripts/wheel.sh
+
+check-dist: dev  ## sdist -> wheel, pip install, pip install -e, each in a clean place
+	$(BIN)/python scripts/check_dist.py
+
 peers:  ## install the other MCP implementations into .peers/
 	PYTHON='$(PYTHON)' scripts/peers.sh
 
 interop: dev peers  ## taut against the clients and servers of the other SDKs
-	$(BIN)/python -m pytest tests/interop
+	$(BIN)/python -m pytest -m interop tests
+
+faults: dev  ## kills, cuts, floods and oversized messages against real processes
+	$(BIN)/python -m pytest -m faults tests
 
 bench: dev  ## micro benchmarks of the core, in process, import time
 	$(BIN)/python -m pytest benchmarks/micro
@@ -51,5 +73,7 @@ bench-stdio: dev peers  ## servers and clients over stdio, beside their peers
 	$(BIN)/python -m benchmarks.stdio
 	$(BIN)/python -m benchmarks.client
 
-clean:  ## remove everything that is not in the repository, but the environment
-	rm -rf build dist src/*.egg-info; find src -name '*.so' -delete
+clean:  ## remove everything that was built, but keep the environments
+	rm -rf build dist wheelhouse src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src -name '*.so' -delete
+	find . -name __pycache__ -not -path './.venv*' -not -path './.peers*' -prune -exec rm -rf {} +
