@@ -1,0 +1,197 @@
+"""The grammar of the command line. Imports nothing of taut but the error that it raises.
+
+Options may stand anywhere among the words of a command. What follows a lone ``--`` is the command line of a
+server, untouched, and then there is no TARGET.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from taut import __version__
+from taut.errors import ConfigError
+
+__all__ = ["Options", "parse"]
+
+TARGET = """
+TARGET says what to connect to:
+  server.py                 a Python file with a Server (server.py:app where it has several)
+  package.module:app        a Server in a module
+  "uvx mcp-server-time"     a command line, in quotes; no shell reads it
+  ... -- COMMAND ARGS       the same without quotes, at the end of the line
+"""
+
+STATUS = """
+Exit status: 0 all is well, 1 the tool failed, 2 the command line or a file is wrong, 3 the server could not be
+reached or refused, 4 code of the server's author or of taut failed.
+"""
+
+CALL_USAGE = """\
+taut call [options] TARGET TOOL [name=value ...]
+       taut call [options] TOOL [name=value ...] -- COMMAND ..."""
+
+CALL_ARGUMENTS = """
+Arguments of the tool:
+  name=value                text where the tool takes text, otherwise JSON: n=3 tags='["a"]' on=true
+  name:=JSON                JSON whatever the tool takes
+  --args '{"n": 3}'         all of them as one object; - reads it from stdin
+"""
+
+
+class Options(argparse.Namespace):
+    """What was asked for, and the defaults. Every command has the first group; the rest are for single commands."""
+
+    command: str = ""
+    debug: bool = False
+    quiet: bool = False
+    json: bool = False
+    mode: str = "auto"
+    timeout: float | None = None
+    #: TARGET, and for ``call`` the tool and its arguments.
+    words: Sequence[str] = ()
+    #: The command line after ``--``.
+    server_command: Sequence[str] = ()
+
+    # call
+    args: str | None = None
+    save: str | None = None
+    log: str | None = None
+    # demo
+    also: str | None = None
+    also_call: list[str] | None = None
+    calls: int = 20_000
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports mistakes as `ConfigError`: they get one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (see {self.prog} --help)")
+
+
+def parse(argv: Sequence[str], options: Options) -> None:
+    """Fill in ``options`` from the words of a command line. ``--help`` and ``--version`` print and exit.
+
+    :raises taut.errors.ConfigError: the words make no command.
+    """
+    words = list(argv)
+    if "--" in words:
+        at = words.index("--")
+        words, options.server_command = words[:at], words[at + 1 :]
+        if not options.server_command:
+            raise ConfigError("Expected the command line of a server after --, got nothing")
+    if not words:
+        _top().print_help(sys.stderr)
+        raise ConfigError(f"Expected a command ({', '.join(_COMMANDS)}), got none")
+    name = words[0]
+    if name.startswith("-"):
+        _top().parse_args(words)
+        raise ConfigError(f"Expected a command before {name}")
+    if name not in _COMMANDS:
+        raise ConfigError(f"Expected a command ({', '.join(_COMMANDS)}), got {name!r}")
+    options.command = name
+    summary, define = _COMMANDS[name]
+    parser = _Parser(
+        prog=f"taut {name}",
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    define(parser)
+    # Read these two before the rest can be wrong: they shape how the mistake is reported.
+    options.debug = "--debug" in words
+    parser.parse_intermixed_args(words[1:], options)
+
+
+def _top() -> _Parser:
+    width = max(map(len, _COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {summary}" for name, (summary, _) in _COMMANDS.items())
+    parser = _Parser(
+        prog="taut",
+        usage="taut COMMAND ...",
+        description=f"MCP servers and clients from the command line.\n\ncommands:\n{commands}\n\n"
+        "taut COMMAND --help says more about each.",
+        epilog=STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"taut {__version__}")
+    return parser
+
+
+def _serve(parser: _Parser) -> None:
+    parser.epilog = "A file that ends in app.run() may be served as well: that call is left out."
+    parser.add_argument(
+        "words", nargs=1, metavar="FILE[:OBJECT]", help="a .py file or module:object with a taut Server"
+    )
+
+
+def _connection_options(parser: _Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--mode", help="auto (the default), legacy, or a protocol revision such as 2025-06-18"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        help="seconds to wait for an answer; 60, and no limit at a terminal",
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="hide what the server writes to stderr")
+
+
+def _listing(parser: _Parser) -> None:
+    parser.epilog = TARGET + STATUS
+    parser.add_argument("words", nargs="*", metavar="TARGET", help="what to connect to, see below")
+    _connection_options(parser)
+
+
+def _call(parser: _Parser) -> None:
+    parser.usage = CALL_USAGE
+    parser.epilog = CALL_ARGUMENTS + TARGET + STATUS
+    parser.add_argument("words", nargs="*", metavar="TARGET TOOL name=value", help="see below")
+    parser.add_argument("--args", metavar="JSON", help="the arguments as one JSON object")
+    parser.add_argument("--save", metavar="DIR", help="write images, sound and files of the result to DIR")
+    parser.add_argument("--log", metavar="LEVEL", help="show the server's log messages from this level up")
+    _connection_options(parser)
+
+
+def _demo(parser: _Parser) -> None:
+    parser.epilog = "Nothing is read or written outside of the processes that the demo starts."
+    parser.add_argument("--also", metavar="COMMAND", help="show this MCP server too, of any make")
+    parser.add_argument(
+        "--also-call", action="append", metavar="'TOOL name=value ...'", help="and call this tool of it"
+    )
+    parser.add_argument(
+        "--calls", type=_count, metavar="N", help="calls of one throughput round (20000; 0: none)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise ValueError
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+# What argparse calls the type in "invalid ... value".
+_seconds.__name__, _count.__name__ = "seconds", "count"
+
+_COMMANDS: dict[str, tuple[str, Callable[[_Parser], None]]] = {
+    "serve": ("run the server in a Python file on stdin and stdout", _serve),
+    "tools": ("list the tools of a server", _listing),
+    "call": ("call a tool", _call),
+    "inspect": ("show what was negotiated with a server and all that it offers", _listing),
+    "demo": ("see it work: two servers, both eras, and how fast it is", _demo),
+}
