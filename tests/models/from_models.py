@@ -236,3 +236,14 @@ class Maker:
             values.setdefault("request_state", "opaque")
         elif struct is models.SubscriptionsListenResult:
             values["meta"] = self._meta(struct)
+
+
+def mangle(value: Any) -> list[Any]:
+    """Return the value with one member at a time, at any depth, replaced by something of another type."""
+    if isinstance(value, dict):
+        return [7] + [
+            value | {name: other} for name, member in value.items() for other in (None, *mangle(member))
+        ]
+    if isinstance(value, list):
+        return ["list"] + [[*value[:i], other] for i, item in enumerate(value) for other in mangle(item)]
+    return [{"unexpected": []}, [1]]

@@ -15,6 +15,7 @@ from taut.errors import InvalidMessage, InvalidParams, LocalProtocolError, Metho
 from taut.models import UNSET
 
 from . import from_models
+from .from_models import mangle
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -87,6 +88,14 @@ def test_unknown_meta_of_a_request_survives(unknown: dict[str, Any]) -> None:
     assert models.to_dict(models.decode_params("tools/call", raw, "2025-06-18"), "2025-06-18") == json.loads(
         raw
     )
+
+
+def test_strange_trace_context_is_no_reason_to_fail_a_call() -> None:
+    raw = b'{"_meta":{"traceparent":["00"],"tracestate":7,"baggage":"a=b"}}'
+    params = models.decode_params("ping", raw, "2025-11-25")
+    assert isinstance(params, models.RequestParams)
+    assert params.meta == models.RequestMeta(baggage="a=b", extra={"traceparent": ["00"], "tracestate": 7})
+    assert models.to_dict(params, "2025-11-25") == json.loads(raw)
 
 
 def test_unknown_capabilities_survive_at_every_depth() -> None:
@@ -255,19 +264,8 @@ def test_whatever_arrives_is_read_or_refused(method: str, revision: str) -> None
     maker = from_models.Maker(revision, seed=3)
     for _ in range(5):
         plain = models.to_dict(maker.params(method), revision)
-        for mangled in _mangled(plain):
+        for mangled in mangle(plain):
             try:
                 models.decode_params(method, json.dumps(mangled).encode(), revision)
             except InvalidParams as error:
                 assert "at `$.params" in error.message  # noqa: PT017
-
-
-def _mangled(value: Any) -> list[Any]:
-    """Return the value with one member at a time, at any depth, replaced by something of another type."""
-    if isinstance(value, dict):
-        return [7] + [
-            value | {name: other} for name, member in value.items() for other in (None, *_mangled(member))
-        ]
-    if isinstance(value, list):
-        return ["list"] + [[*value[:i], other] for i, item in enumerate(value) for other in _mangled(item)]
-    return [{"unexpected": []}, [1]]

@@ -143,6 +143,7 @@ from taut.models.meta import (
     RELATED_TASK_KEY,
     SERVER_INFO_KEY,
     SUBSCRIPTION_ID_KEY,
+    TRACE_KEYS,
     MetaObject,
     RequestMeta,
 )
@@ -238,6 +239,7 @@ __all__ = [
     "SERVER_INFO_KEY",
     "SUBSCRIPTION_ID_KEY",
     "TASKS_EXTENSION",
+    "TRACE_KEYS",
     "UNSET",
     "Annotations",
     "AudioContent",

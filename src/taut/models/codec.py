@@ -6,7 +6,8 @@ does the second pass look at plain Python values and mend, guided by the types:
 - members that an `Open` model does not know move into ``extra``;
 - content of an unknown ``type`` becomes `UnknownContent`;
 - null in an optional member that has no null counts as absent (many peers write one for the other);
-- an integral float counts as an integer, as JSON Schema has it.
+- an integral float counts as an integer, as JSON Schema has it;
+- trace context that is no text moves into ``extra``: it is never a reason to fail a call (W3C Trace Context).
 
 What is still wrong after that raises `msgspec.ValidationError` with the path of the culprit.
 """
@@ -23,6 +24,7 @@ from msgspec import NODEFAULT, Struct
 
 from taut.models._base import EXTRA_MEMBER, UNKNOWN_TAG, JsonValue, Open
 from taut.models.content import UnknownContent
+from taut.models.meta import TRACE_KEYS
 
 __all__ = ["Buffer", "convert", "decode"]
 
@@ -110,7 +112,7 @@ def _mend_struct(struct: type[Struct]) -> _Mend:
         extra: dict[str, Any] = {}
         for name, member in value.items():
             known = members.get(name)
-            if known is None:
+            if known is None or (is_open and name in TRACE_KEYS and not isinstance(member, str)):
                 (kept if name == tag_field else extra)[name] = member
             elif member is not None:
                 kept[name] = member if known[0] is None else known[0](member)

@@ -22,6 +22,7 @@ __all__ = [
     "RELATED_TASK_KEY",
     "SERVER_INFO_KEY",
     "SUBSCRIPTION_ID_KEY",
+    "TRACE_KEYS",
     "MetaObject",
     "RequestMeta",
 ]
@@ -33,6 +34,8 @@ LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
 SUBSCRIPTION_ID_KEY: Final = "io.modelcontextprotocol/subscriptionId"
 RELATED_TASK_KEY: Final = "io.modelcontextprotocol/related-task"
+
+TRACE_KEYS: Final = frozenset({"traceparent", "tracestate", "baggage"})
 
 #: ``_meta`` of anything but a request.
 MetaObject: TypeAlias = JsonObject
