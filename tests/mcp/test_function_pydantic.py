@@ -166,17 +166,13 @@ def test_validators_are_run() -> None:
 
 
 def test_models_in_text_arguments() -> None:
-    def f(
-        item: Item,
-        n: int = 1,
-        when: Annotated[datetime.date, pydantic.AfterValidator(lambda d: d)] | None = None,
-    ) -> object:
-        return item, n, when
+    def f(item: Item, n: int = 1, when: Date | None = None, other: Item = Item(sku="zz")) -> object:  # noqa: B008
+        return item, n, when, other
 
     function = Function.compile(f, strings=True)
     got = function.call(function.convert({"item": '{"sku":"ab","count":2}', "n": "4", "when": "2024-01-02"}))
-    assert got == (Item(sku="ab", count=2), 4, datetime.date(2024, 1, 2))
-    assert function.call(function.convert({"item": '{"sku":"ab"}'}))[1:] == (1, None)
+    assert got == (Item(sku="ab", count=2), 4, datetime.date(2024, 1, 2), Item(sku="zz"))
+    assert function.call(function.convert({"item": '{"sku":"ab"}'}))[1:3] == (1, None)
     with pytest.raises(InvalidArguments, match=r"at least 2 .* - at `\$\.item\.sku`"):
         function.convert({"item": '{"sku":"a"}'})
     with pytest.raises(InvalidArguments, match=r"Invalid JSON.* - at `\$\.item`"):

@@ -25,7 +25,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, final, get_args, get_origin
 
 import msgspec
@@ -72,8 +71,7 @@ class Argument(NamedTuple):
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
-class Function:
+class Function(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """A callable, its schemas, and the way from raw arguments to a call.
 
     Made by `compile`; immutable, and safe to use from any thread.

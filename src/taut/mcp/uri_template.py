@@ -29,7 +29,6 @@ literal that follows it).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, NamedTuple, final
 
 from taut.errors import ConfigError
@@ -62,36 +61,33 @@ class _Part(NamedTuple):
 
 
 @final
-@dataclass(frozen=True, slots=True, init=False)
 class UriTemplate:
-    """A compiled template; immutable.
+    """A compiled template, never changed afterwards; equal to any other of the same text and safety.
 
     Raises `ConfigError`, with the position, for a template that cannot be matched.
 
     ``variables`` are in order; those in ``optional`` may be missing from a match.
     """
 
-    template: str
-    variables: tuple[str, ...]
-    optional: frozenset[str]
-    safe: bool
-    _prefix: str
-    _parts: tuple[_Part, ...]
-    _query: tuple[str, ...]
+    __slots__ = ("_parts", "_prefix", "_query", "optional", "safe", "template", "variables")
 
     def __init__(self, template: str, *, safe: bool = True) -> None:
-        prefix, parts, query = _parse(template)
-        values = {
-            "template": template,
-            "variables": (*(part.name for part in parts), *query),
-            "optional": frozenset(query),
-            "safe": safe,
-            "_prefix": prefix,
-            "_parts": parts,
-            "_query": query,
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        self._prefix, self._parts, self._query = _parse(template)
+        self.template: Final = template
+        self.variables: Final = (*(part.name for part in self._parts), *self._query)
+        self.optional: Final = frozenset(self._query)
+        self.safe: Final = safe
+
+    def __repr__(self) -> str:
+        return f"UriTemplate({self.template!r}{'' if self.safe else ', safe=False'})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, UriTemplate):
+            return NotImplemented
+        return (self.template, self.safe) == (other.template, other.safe)
+
+    def __hash__(self) -> int:
+        return hash((self.template, self.safe))
 
     def match(self, uri: str) -> dict[str, str] | None:
         """Return the decoded variables of ``uri``, or None if this template does not make it."""
