@@ -206,9 +206,12 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _is_content(annotation: Any) -> bool:
-    """Tell whether this is one of taut's own types (a content block, a result), or a sequence of them."""
+    """Tell whether this is one of taut's own types (a content block, a result), or a sequence that may hold them."""
+    if annotation in (list, tuple):
+        return True
     if get_origin(annotation) in (list, tuple, typing.get_origin(typing.Sequence[int])):
-        return any(map(_is_content, _members_of_all(get_args(annotation))))
+        members = _members_of_all(get_args(annotation))
+        return any(member is Any or member is object or _is_content(member) for member in members)
     return str(getattr(annotation, "__module__", "")).partition(".")[0] == "taut"
 
 
