@@ -10,7 +10,7 @@ import inspect
 import subprocess
 import sys
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypedDict
 
 import msgspec
@@ -19,6 +19,7 @@ from msgspec import UNSET, Meta, Raw
 
 from taut.errors import ConfigError
 from taut.mcp.function import Function, InvalidArguments
+from taut.models.content import TextContent
 
 if TYPE_CHECKING:
     from decimal import Decimal as OnlyForTypeCheckers
@@ -619,14 +620,17 @@ def test_structure_can_be_forced_and_forbidden() -> None:
         Function.compile(returning(Context), structured=True)
 
 
-def test_content_blocks_are_not_structured(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Block(msgspec.Struct):
-        text: str
-
-    monkeypatch.setattr(Block, "__module__", "taut.models.content", raising=False)
-    for annotation in (Block, list[Block], list[Block | str], Block | None, tuple[Block, ...]):
+def test_content_blocks_are_not_structured() -> None:
+    blocks = [
+        TextContent,
+        list[TextContent],
+        list[TextContent | str],
+        TextContent | None,
+        tuple[TextContent, ...],
+    ]
+    for annotation in (*blocks, Sequence[TextContent], list, list[Any]):
         assert Function.compile(returning(annotation)).output_schema is None
-    assert Function.compile(returning(dict[str, Block])).output_schema is not None
+    assert Function.compile(returning(list[str])).output_schema is not None
 
 
 def test_a_recursive_result_keeps_its_definition() -> None:

@@ -15,8 +15,7 @@ import enum
 import functools
 import operator
 import types
-import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 import msgspec
@@ -209,7 +208,7 @@ def _is_content(annotation: Any) -> bool:
     """Tell whether this is one of taut's own types (a content block, a result), or a sequence that may hold them."""
     if annotation in (list, tuple):
         return True
-    if get_origin(annotation) in (list, tuple, typing.get_origin(typing.Sequence[int])):
+    if get_origin(annotation) in (list, tuple, Sequence):
         members = _members_of_all(get_args(annotation))
         return any(member is Any or member is object or _is_content(member) for member in members)
     return str(getattr(annotation, "__module__", "")).partition(".")[0] == "taut"
