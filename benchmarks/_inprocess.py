@@ -4,6 +4,7 @@ import asyncio
 
 from taut import Server
 from taut._core import Outgoing, ReceiveBuffer
+from taut.mcp.limits import DEFAULT_LIMITS
 from taut.server.connection import ServerConnection
 from taut.transport.base import Receiver
 
@@ -22,7 +23,7 @@ class Loopback:
     """A transport whose other end is whoever calls `exchange`."""
 
     def __init__(self) -> None:
-        self.buffer = ReceiveBuffer()
+        self.buffer = ReceiveBuffer(max_bytes=DEFAULT_LIMITS.max_message_bytes)
         self.out = Outgoing()
         self.receiver: Receiver
 

@@ -226,14 +226,14 @@ def _() -> Operation:
     return lambda: exchange(data)
 
 
-@operation("call/64 at once, legacy/taut")
+@operation("call/64 in a read/taut")
 def _() -> Operation:
     exchange = connected().exchange
     data = b"".join(call("add", b'{"a":17,"b":25}', id=id) for id in range(1, 65))
     return lambda: exchange(data)
 
 
-@operation("call/64 at once, legacy/floor")
+@operation("call/64 in a read/floor")
 def _() -> Operation:
     from benchmarks.servers import floor
 

@@ -53,7 +53,7 @@ def main() -> int:
         "taut, 2025-11-25, 64 in a read": (exchanging(64), 64),
         "taut, 2026-07-28, 1 in a read": (exchanging(1, modern=True), 1),
         "taut, 2026-07-28, 64 in a read": (exchanging(64, modern=True), 64),
-        "floor, 64 in a read": (OPERATIONS["call/64 at once, legacy/floor"](), 64),
+        "floor, 64 in a read": (OPERATIONS["call/64 in a read/floor"](), 64),
     }
     samples: dict[str, list[float]] = defaultdict(list)
     for turn in range(options.rounds):

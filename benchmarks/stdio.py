@@ -102,8 +102,9 @@ class Load:
         with self.server.patience(PATIENCE_S):
             reply = self.server.exchange(data)
         elapsed_ms = (time.perf_counter_ns() - start) / 1e6
-        if msgspec.json.encode(text) not in reply:
-            raise BenchmarkError(f"Expected {size} bytes of text back, got {reply[:200]!r}")
+        if msgspec.json.encode(text) not in bytes(reply):
+            raise BenchmarkError(f"Expected {size} bytes of text back, got {bytes(reply[:200])!r}")
+        self.samples["echo_reply_ratio"].append(len(reply) / size)
         return elapsed_ms
 
 
