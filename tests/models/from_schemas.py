@@ -8,7 +8,7 @@ from typing import Any
 from spec import definitions
 
 WORDS = ("", "a", "key", "Zürich", "\u2028", "😀")
-ANY = (None, True, 0, -7, 2**70, 1.5, "text", [], [1, ["a", None]], {}, {"k": {"k": None}})
+ANY: tuple[Any, ...] = (None, True, 0, -7, 2**70, 1.5, "text", [], [1, ["a", None]], {}, {"k": {"k": None}})
 
 
 class Maker:

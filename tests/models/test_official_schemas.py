@@ -83,7 +83,7 @@ def _decode(method: str, kind: str, raw: bytes, revision: str) -> Any:
 
 
 #: Alternatives of a method's result are definitions of their own; the tasks extension is in no schema.
-ALTERNATIVES = {
+ALTERNATIVES: dict[type, str | None] = {
     models.InputRequiredResult: "InputRequiredResult",
     models.LegacyCreateTaskResult: "CreateTaskResult",
     models.CreateTaskResult: None,

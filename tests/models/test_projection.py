@@ -311,7 +311,7 @@ def test_plain_objects_pass(revision: str) -> None:
 
 
 def test_the_tables_name_attributes_that_exist() -> None:
-    tables: list[dict[type[msgspec.Struct], dict[str, Any]]] = [projection.FIELDS, projection.REWRITES]  # type: ignore[list-item]
+    tables: list[dict[type[msgspec.Struct], dict[str, Any]]] = [projection.FIELDS, projection.REWRITES]
     for table in tables:
         for struct, attributes in table.items():
             assert set(attributes) <= set(struct.__struct_fields__), struct

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, TypeVar, Union, get_args, get_origin, overload
 
 import msgspec
 from msgspec import NODEFAULT, Struct
@@ -35,18 +35,25 @@ T = TypeVar("T")
 _Mend: TypeAlias = Callable[[Any], Any]
 
 
-def decode(type: type[T], raw: Buffer) -> T:
+@overload
+def decode(type: type[T], raw: Buffer) -> T: ...
+@overload
+def decode(type: Any, raw: Buffer) -> Any: ...
+def decode(type: Any, raw: Buffer) -> Any:
     """Decode JSON text. Raises `msgspec.DecodeError`, or its subclass ValidationError for a wrong shape."""
     try:
-        value: T = decoder(type).decode(raw)  # type: ignore[arg-type]  # a class is hashable
-        return value
+        return decoder(type).decode(raw)
     except msgspec.ValidationError:
         return convert(msgspec.json.decode(raw), type)
 
 
-def convert(value: JsonValue, type: type[T]) -> T:
+@overload
+def convert(value: JsonValue, type: type[T]) -> T: ...
+@overload
+def convert(value: JsonValue, type: Any) -> Any: ...
+def convert(value: JsonValue, type: Any) -> Any:
     """Turn plain Python values into a model, as leniently as `decode`. Raises `msgspec.ValidationError`."""
-    mend = _mender(type)  # type: ignore[arg-type]  # a class is hashable
+    mend = _mender(type)
     return msgspec.convert(value if mend is None else mend(value), type)
 
 

@@ -21,6 +21,7 @@ __all__ = ["decode_input_response", "decode_params", "decode_result"]
 # msgspec's errors, and what comes before it can judge a shape: bad UTF-8, nesting too deep.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
+_MISSING = "Object missing required field `{}` - at `$.params._meta`"
 _NO_REQUEST_ID = "2025-11-25"
 
 
@@ -106,12 +107,10 @@ def _check_request_meta(params: Any) -> None:
     meta = params.meta
     if meta is UNSET:
         raise InvalidParams("Object missing required field `_meta` - at `$.params`")
-    for key, value in (
-        (PROTOCOL_VERSION_KEY, meta.protocol_version),
-        (CLIENT_CAPABILITIES_KEY, meta.client_capabilities),
-    ):
-        if value is UNSET:
-            raise InvalidParams(f"Object missing required field `{key}` - at `$.params._meta`")
+    if meta.protocol_version is UNSET:
+        raise InvalidParams(_MISSING.format(PROTOCOL_VERSION_KEY))
+    if meta.client_capabilities is UNSET:
+        raise InvalidParams(_MISSING.format(CLIENT_CAPABILITIES_KEY))
 
 
 def _located(error: Exception, root: str) -> str:
