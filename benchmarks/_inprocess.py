@@ -62,11 +62,6 @@ def server() -> Server:
         """Return the text."""
         return text
 
-    @app.tool
-    async def add_later(a: int, b: int) -> int:
-        """Add two numbers, in a coroutine."""
-        return a + b
-
     return app
 
 
@@ -77,7 +72,8 @@ def connected(*, modern: bool = False) -> Loopback:
     async def connect() -> None:
         ServerConnection(server(), transport).start()
 
-    asyncio.new_event_loop().run_until_complete(connect())
+    # Only plain functions are called, so nothing happens outside of `exchange`: the loop is not needed again.
+    asyncio.run(connect())
     if not modern:
         transport.exchange(INITIALIZE)
     return transport
