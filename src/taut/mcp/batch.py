@@ -6,7 +6,10 @@ are collected in the batch, which is the reply address of its requests. A batch 
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from taut._core import Outgoing
+from taut.errors import RemoteProtocolError
 from taut.mcp.inbound import Request
 
 __all__ = ["BatchReply"]
@@ -27,6 +30,11 @@ class BatchReply:
         """Count ``request``, whose answer belongs to this batch."""
         self._open += 1
         request._on_end = self._ended
+
+    def reject(self, error: RemoteProtocolError) -> None:
+        """Answer a part that is no message."""
+        data = UNSET if error.data is None else error.data
+        self.answers.error(error.id, error.code, error.message, data, null_id=True)
 
     def seal(self) -> None:
         """Say that every message of the batch has been read."""

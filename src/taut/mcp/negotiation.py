@@ -5,8 +5,9 @@ The driver sends the request of each `Step` and reports how it ended; the machin
 
 - ``auto`` probes with ``server/discover`` at the newest modern revision. A result that lists a revision of ours:
   modern. -32022 with a revision of ours: ask once more at that one. -32022 that lists modern revisions only,
-  none of them ours: no common revision. Every other error, a timeout, a result that makes no sense: the server is legacy, and
-  gets ``initialize``. Should *that* be refused with -32022, the probe had raced a slow server: probe once more.
+  none of them ours: no common revision. Every other error, a timeout, a result that makes no sense: the server
+  is legacy, and gets ``initialize``. Should *that* be refused with -32022, the probe had raced a slow server:
+  probe once more.
 - ``legacy`` starts with ``initialize``; a revision of either era pins it.
 - A lost connection is no verdict on the era: it ends the negotiation.
 """

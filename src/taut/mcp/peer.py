@@ -235,13 +235,14 @@ class Peer:
         pending = Pending(method, revision, on_done)
         pending.id = self._outbound.open(pending)
         pending.on_progress = on_progress
-        if timeout_s is not None or total_timeout_s is not None:
+        if timeout_s is not None:
             pending.timeout_s = timeout_s
+            pending.deadline = now + timeout_s
+        if total_timeout_s is not None:
             pending.total_timeout_s = total_timeout_s
-            pending.final_deadline = None if total_timeout_s is None else now + total_timeout_s
-            candidates = [pending.final_deadline, None if timeout_s is None else now + timeout_s]
-            pending.deadline = min(deadline for deadline in candidates if deadline is not None)
-            self._watch(pending)
+            pending.final_deadline = final = now + total_timeout_s
+            pending.deadline = final if pending.deadline is None else min(final, pending.deadline)
+        self._deadlines.add(pending, self._outbound)
         try:
             self.out.request(
                 pending.id,
@@ -319,7 +320,7 @@ class Peer:
             if pending is None or pending.deadline is None:
                 continue
             if pending.deadline > now:
-                self._watch(pending)
+                self._deadlines.add(pending, self._outbound)
             else:
                 final = pending.deadline == pending.final_deadline
                 waited = pending.total_timeout_s if final else pending.timeout_s
@@ -332,9 +333,6 @@ class Peer:
             pending.deadline = (
                 deadline if pending.final_deadline is None else min(deadline, pending.final_deadline)
             )
-
-    def _watch(self, pending: Pending) -> None:
-        self._deadlines.add(pending, len(self._outbound), self._outbound.__contains__)
 
     # -- the end
 

@@ -90,7 +90,8 @@ class ServerProfile:
         return frozenset(
             spec.method
             for spec in models.METHODS.values()
-            if spec.sender in ("client", "both")
+            if spec.result is not None
+            and spec.sender in ("client", "both")
             and revision in spec.revisions
             and (spec.capability is None or models.declares(self.capabilities, spec.capability))
         )
@@ -284,7 +285,10 @@ class ServerPeer(Peer):
                 item, max_depth=limits.max_depth, max_digits=limits.max_digits, max_keys=limits.max_keys
             )
         except RemoteProtocolError as error:
-            reply.answers.error(getattr(error, "id", None), error.code, error.message, null_id=True)
+            reply.reject(error)
+            return None
+        if part.kind == Kind.BATCH:
+            reply.reject(InvalidMessage("Expected a message in a batch, got an array"))
             return None
         if part.kind != Kind.REQUEST:
             event = self.receive(part)
