@@ -66,7 +66,7 @@ class ClientConnection(Connection[ClientPeer]):
             try:
                 result = await self._take(step, limit, log_level)
             except TautError as error:
-                step = negotiation.failed(step, _as_connect_error(step, error))
+                step = negotiation.failed(step, _as_connect_error(step, error, mode))
             else:
                 step = negotiation.answered(step, result)
         self.adopt(step, log_level)
@@ -169,7 +169,7 @@ async def run_answerer(answerer: Answerer, params: Any) -> Any:
     return result
 
 
-def _as_connect_error(step: Step, error: TautError) -> TautError:
-    if isinstance(error, RequestTimeout) and not step.is_probe:
+def _as_connect_error(step: Step, error: TautError, mode: str) -> TautError:
+    if isinstance(error, RequestTimeout) and not (step.is_probe and mode == "auto"):
         return ConnectTimeout(f"No answer to {step.method} within {error.timeout_s:g} s")
     return error

@@ -52,7 +52,7 @@ def call_tool(
         result = tool_result(function, value, request.caller.revision)
     except (RemoteError, ProtocolError):
         raise
-    except Exception as error:  # the border to user code
+    except (Exception, SystemExit) as error:  # the border to user code, which may parse a command line
         result = failure(tool.key, error)
     request.respond(result)
     return None
@@ -84,7 +84,7 @@ async def _call_later(
         result = server.input_required(rounds, needed)
     except (RemoteError, ProtocolError):
         raise
-    except Exception as error:  # the border to user code
+    except (Exception, SystemExit) as error:  # the border to user code
         result = failure(tool.key, error)
     request.respond(result)
 
@@ -106,7 +106,7 @@ async def _run(server: Server, tool: ToolEntry, arguments: object, context: Cont
     return await server.in_thread(function.call, arguments, context)
 
 
-def failure(name: str, error: Exception) -> Any:
+def failure(name: str, error: BaseException) -> Any:
     """Return what the model is told of ``error``: the text of a `ToolError`, and of any other only that it happened."""
     if isinstance(error, ToolError):
         return tool_error(str(error))

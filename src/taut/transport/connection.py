@@ -8,6 +8,7 @@ A connection belongs to this object, not to the task that made it: any task may 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import sys
 from collections.abc import Coroutine, Mapping
@@ -15,7 +16,15 @@ from typing import Any, Generic, TypeVar
 
 from taut import models
 from taut._core import MessageReader
-from taut.errors import INTERNAL_ERROR, ConnectionClosed, ProtocolError, RemoteError, TransportError
+from taut.errors import (
+    INTERNAL_ERROR,
+    ConnectionClosed,
+    InvalidParams,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteError,
+    TransportError,
+)
 from taut.mcp.inbound import Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.outbound import Pending, ProgressCallback
@@ -64,9 +73,16 @@ class Connection(Generic[P]):
         self._in_read = True
         try:
             for message in self._reader.read():
-                event = self.peer.receive(message)
-                if event is not None:
-                    self._dispatch(event)
+                try:
+                    event = self.peer.receive(message)
+                    if event is not None:
+                        self._dispatch(event)
+                except InvalidParams as error:
+                    logger.warning("ignored a notification: %s", error)
+                except Exception:
+                    # The border to callbacks for progress and notifications: one that fails must not take the
+                    # messages behind it along.
+                    logger.exception("a callback failed")
         finally:
             self._in_read = False
         self.transport.flush()
@@ -96,9 +112,11 @@ class Connection(Generic[P]):
             return
         try:
             work = self.on_request(event)
+        except LocalProtocolError:
+            self.report(event)  # a mistake on our side, which is none of the caller's business
         except (RemoteError, ProtocolError) as error:
             event.fail(error)
-        except Exception:
+        except (Exception, SystemExit):
             # The border between protocol and handlers: whatever went wrong, the caller gets an answer
             # that does not leak it, and the connection lives.
             self.report(event)
@@ -127,9 +145,9 @@ class Connection(Generic[P]):
             self.flush_soon()
             return
         try:
-            request.defer(lambda reason: _cancel(task, reason))
+            request.defer(lambda reason: _cancel(task, work, reason))
         except ProtocolError as error:
-            task.cancel()
+            _cancel(task, work, None)
             request.fail(error)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -137,13 +155,15 @@ class Connection(Generic[P]):
     async def _guard(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
+        except LocalProtocolError:
+            self.report(request)
         except (RemoteError, ProtocolError) as error:
             request.fail(error)
         except asyncio.CancelledError:
             # Cancelled by the peer: no answer. By anyone else (a handler that cancels itself, our shutdown):
             # the caller still waits, so it is told.
             request.fail(RemoteError(f"{request.method} was cancelled by the server", code=INTERNAL_ERROR))
-        except Exception:  # the same border as in _dispatch
+        except (Exception, SystemExit):  # the same border as in _dispatch
             self.report(request)
         self.flush_soon()
 
@@ -246,5 +266,7 @@ class Connection(Generic[P]):
         await self.transport.wait_closed()
 
 
-def _cancel(task: asyncio.Task[None], reason: str | None) -> None:
+def _cancel(task: asyncio.Task[None], work: Coroutine[Any, Any, None], reason: str | None) -> None:
     task.cancel(reason)
+    if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+        work.close()  # the task has not begun, and a cancelled one never will

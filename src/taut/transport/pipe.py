@@ -53,6 +53,7 @@ class PipeTransport:
         self._eof = False
         self._waiting_to_write = False
         self._drained: asyncio.Future[None] | None = None
+        self._broken: TransportError | None = None
         self._closing = False
         self._closed: asyncio.Future[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
@@ -100,7 +101,7 @@ class PipeTransport:
         return count > 0
 
     def _end_of_input(self) -> None:
-        if not self._eof and self._receiver is not None:
+        if not self._eof and not self._closing and self._receiver is not None:
             self._eof = True
             self._pause()
             self._receiver.eof_received()
@@ -136,16 +137,32 @@ class PipeTransport:
         self._write()
 
     def _write(self) -> None:
+        if self._broken is not None:
+            self.out.take()
+            return
         try:
             self.out.write_fd(self._write_fd)
         except OSError as error:
-            self._lose_soon(ConnectionClosed(f"writing failed: {error.strerror}"))
+            self._stop_writing(ConnectionClosed(f"writing failed: {error.strerror}"))
             return
         unsent = len(self.out)
         if unsent:
             self._wait_to_write(unsent)
         elif self._waiting_to_write:
             self._all_written()
+
+    def _stop_writing(self, error: TransportError) -> None:
+        """The peer no longer reads; what it wrote before is still taken, for at most `LINGER_S` seconds."""
+        self._broken = error
+        self.out.take()
+        if self._waiting_to_write and self._loop is not None:
+            self._loop.remove_writer(self._write_fd)
+            self._waiting_to_write = False
+        self._release_drained()
+        if self._closing or self._eof:
+            self._lose_soon(error)
+        elif self._loop is not None:
+            self._linger = self._loop.call_later(LINGER_S, self._lose, error)
 
     def _wait_to_write(self, unsent: int) -> None:
         loop = self._loop
@@ -215,7 +232,7 @@ class PipeTransport:
             self._linger.cancel()
         self._release_descriptors()
         self._release_drained()
-        receiver.connection_lost(error)
+        receiver.connection_lost(error or self._broken)
         self._finish_close()
 
     def _finish_close(self) -> None:

@@ -33,6 +33,8 @@ StderrSink = Callable[[str], None]
 
 #: Seconds that a child gets to exit after its stdin is closed, and again after SIGTERM.
 EXIT_S = 2.0
+#: Seconds that a child which closed its stdout gets to exit before the end is reported without its exit status.
+STATUS_S = 0.5
 #: Lines of stderr that an error message quotes.
 TAIL_LINES = 20
 MAX_LINE = 8192
@@ -67,6 +69,8 @@ class ProcessTransport(PipeTransport):
         self._stderr = _Stderr(_take(self._process.stderr), stderr)
         self._exit_fd: int | None = None
         self._exited: asyncio.Future[None] | None = None
+        self._status_timer: asyncio.TimerHandle | None = None
+        self._left = False
         self._reaper: asyncio.Task[None] | None = None
 
     def _spawn(self, env: Mapping[str, str] | None, cwd: str | None) -> subprocess.Popen[bytes]:
@@ -115,14 +119,30 @@ class ProcessTransport(PipeTransport):
                 loop.add_reader(self._exit_fd, self._on_exit)
 
     def _on_exit(self) -> None:
-        """The child is gone, though a grandchild may still hold its stdout open."""
+        """The child is gone, though a grandchild may still hold its stdout open, and write to it."""
         self._stop_watching()
+        self._signal_group(_KILL)
         self._process.poll()
         if self._exited is not None and not self._exited.done():
             self._exited.set_result(None)
         while not self._eof and self._receiver is not None and self._on_readable():
             pass
         self._end_of_input()
+
+    def _end_of_input(self) -> None:
+        """The child closed its stdout: as a rule a moment before it exits, and how it does is worth that moment."""
+        if self._eof or self._closing or self._receiver is None:
+            return
+        if self._exit_fd is not None and self._process.poll() is None:
+            self._pause()
+            if self._status_timer is None and self._loop is not None:
+                self._status_timer = self._loop.call_later(STATUS_S, self._report_end)
+        else:
+            self._report_end()
+
+    def _report_end(self) -> None:
+        self._left = True
+        super()._end_of_input()
 
     def _stop_watching(self) -> None:
         if self._exit_fd is not None:
@@ -135,7 +155,7 @@ class ProcessTransport(PipeTransport):
         """Say how the child ended, with the last of its stderr."""
         code = self._process.poll()
         if code is None:
-            how = "closed its output"
+            how = "closed its output" if self._broken is None else "closed its input"
         elif code < 0:
             how = f"was ended by {_signal_name(-code)}"
         else:
@@ -149,7 +169,9 @@ class ProcessTransport(PipeTransport):
     def _lose(self, error: TransportError | None) -> None:
         if self._receiver is None:
             return
-        if error is not None:
+        if self._status_timer is not None:
+            self._status_timer.cancel()
+        if error is not None or self._broken is not None or self._left:
             self._stderr.drain()
             self._process.poll()
             error = ConnectionClosed(self.describe_end())
