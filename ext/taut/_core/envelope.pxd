@@ -54,3 +54,5 @@ cdef class MessageReader:
     cdef:
         LineFramer framer
         Limits limits
+
+    cdef object next_frame(self)

@@ -1,11 +1,11 @@
 """JSON-RPC messages, parsed as far as routing needs: kind, id, method, and where the bodies lie.
 
-In: one frame. Out: an `Envelope`, which keeps the frame and the places of its members; bodies (params, result, error,
-arguments, _meta) stay JSON text for whoever decodes them into their types. Or an exception from `taut.errors`, with
-the raw id of the message when one can be read, so that every bad message can be answered.
+In: one frame. Out: an `Envelope`, which keeps the frame and the places of its members; bodies (params,
+result, error, arguments, _meta) stay JSON text for whoever decodes them into their types. Or an exception from
+`taut.errors`, with the raw id of the message when one can be read, so that every bad message can be answered.
 
-A strict parse checks every byte in the same pass (see scan.pyx). One that is not strict, for forwarding, checks the
-members of the message and of its params, and skips what lies deeper.
+A strict parse checks every byte in the same pass (see scan.pyx). One that is not strict, for forwarding,
+checks the members of the message and of its params, and skips what lies deeper.
 """
 
 cimport cython
@@ -62,10 +62,10 @@ def parse(
 ):
     """Parse one JSON-RPC message.
 
-    `strict` validates everything, as `taut._core.validate` does. Otherwise the bodies are skipped without a look inside:
-    for forwarding to someone who validates. Bytes and Spans are kept, other buffers are copied.
+    `strict` validates everything, as `taut._core.validate` does. Otherwise the bodies are skipped without
+    a look inside: for forwarding to someone who validates. Bytes and Spans are kept, other buffers are copied.
 
-    Raises ParseError, InvalidMessage or LimitExceeded; their `id` is the raw id of the message, when one can be read.
+    Raises ParseError, InvalidMessage or LimitExceeded, with the `id` of the message when one can be read.
     """
     cdef Limits limits
     limits.max_depth = max_depth
@@ -84,7 +84,7 @@ def parse(
 @cython.no_gc
 @cython.freelist(64)
 cdef class Envelope:
-    """One parsed JSON-RPC message. It never changes, and holds its frame: release a Span only when done with both.
+    """One parsed JSON-RPC message. It never changes, and holds its frame: release a Span only when done here.
 
     Bodies are JSON text: `bytes` up to 1024 bytes, above that a view into the frame without copying.
     """
@@ -125,7 +125,7 @@ cdef class Envelope:
 
     @property
     def meta(self):
-        """`params._meta` or `result._meta`. ParseError when the result was not validated and turns out bad."""
+        """`params._meta` or `result._meta`. ParseError when a result that was not validated is bad."""
         if self.fields.result.stop != 0:
             return self.find_meta()
         return self.raw(self.fields.meta)
@@ -214,43 +214,49 @@ cdef class MessageReader:
         self.limits.strict = True
 
     def read(self):
-        """Return all complete messages in the buffer, in order; one that is bad as the exception that says why.
+        """Return all complete messages in the buffer, in order; a bad one as the exception that says why.
 
-        Short messages are copied out, so that they do not keep the receive memory from being reused; a long one shares it.
+        Short messages are copied out, so that they do not keep the receive memory from being reused; long
+        ones share it.
         """
-        cdef ReceiveBuffer buffer = self.framer.buffer
-        cdef Py_ssize_t start = 0, stop = 0
         cdef list messages = []
         cdef object frame
         while True:
-            with cython.critical_section(buffer):
-                try:
-                    if not self.framer.next_bounds(&start, &stop):
-                        return messages
-                except LimitExceeded as error:
-                    messages.append(error)
-                    continue
-                if stop - start <= COPY_BYTES:
-                    frame = PyBytes_FromStringAndSize(<const char*>buffer.slab.data + start, stop - start)
-                else:
-                    frame = buffer.span(start, stop)
-            messages.append(parse_frame(frame, &self.limits))
+            frame = self.next_frame()
+            if frame is None:
+                return messages
+            messages.append(frame if type(frame) is LimitExceeded else parse_frame(frame, &self.limits))
+
+    cdef object next_frame(self):
+        """Return the next line, the refusal of one, or None when there is no complete one."""
+        cdef ReceiveBuffer buffer = self.framer.buffer
+        cdef Py_ssize_t start = 0, stop = 0
+        # Left by `return` only: on `continue` and `break`, Cython 3.3 keeps its reference to the object.
+        with cython.critical_section(buffer):
+            try:
+                if not self.framer.next_bounds(&start, &stop):
+                    return None
+            except LimitExceeded as error:
+                return error
+            if stop - start <= COPY_BYTES:
+                return PyBytes_FromStringAndSize(<const char*>buffer.slab.data + start, stop - start)
+            return buffer.span(start, stop)
 
 
-# ---- from a frame to an envelope -----------------------------------------------------------------------------
+# ---- from a frame to an envelope ---------------------------------------------------------------------------
 
 
 cdef object parse_frame(object frame, Limits* limits):
-    """Return the Envelope of `frame`, which is bytes or a Span, or the exception that says what is wrong with it."""
+    """Return the Envelope of `frame`, which is bytes or a Span, or the exception that says what is wrong."""
     cdef Walker w
-    cdef Fields fields
     cdef Slice found
     cdef Py_buffer view
     cdef const unsigned char* data
     cdef Py_ssize_t size
-    cdef object message
-    memset(&fields, 0, sizeof(Fields))
-    memset(&found, 0, sizeof(Slice))
+    cdef object error
+    cdef Envelope envelope = Envelope.__new__(Envelope)
+    cdef Fields* fields = &envelope.fields
+    found.stop = 0
     if type(frame) is bytes:
         memset(&view, 0, sizeof(Py_buffer))  # the release of which does nothing
         data = <const unsigned char*>PyBytes_AS_STRING(frame)
@@ -263,37 +269,40 @@ cdef object parse_frame(object frame, Limits* limits):
     try:
         if size >= NOGIL_BYTES:
             with nogil:
-                walk_message(&w, &fields, limits.strict)
+                walk_message(&w, fields, limits.strict)
                 if w.fault:
                     found = find_id(&w)
         else:
-            walk_message(&w, &fields, limits.strict)
+            walk_message(&w, fields, limits.strict)
             if w.fault:
                 found = find_id(&w)
         if w.fault:
-            message = fault_of(&w)
-            if isinstance(message, MemoryError):
-                raise message
+            error = fault_of(&w)
+            if isinstance(error, MemoryError):
+                raise error
             if found.stop != 0:
-                message.id = copy_of(w.data, found)
-            return message
-        return classify(frame, &w, &fields)
+                error.id = copy_of(data, found)
+            return error
+        envelope.frame = frame
+        envelope.size = size
+        error = classify(&w, envelope)
+        return envelope if error is None else error
     finally:
         close_walker(&w)
         PyBuffer_Release(&view)
 
 
-cdef object classify(object frame, Walker* w, Fields* fields):
-    """Return the Envelope for what the walk found, or the InvalidMessage for what JSON-RPC forbids."""
+cdef object classify(Walker* w, Envelope envelope):
+    """Say what the walk has found; return None, or the exception for what JSON-RPC forbids."""
     cdef const unsigned char* data = w.data
-    cdef Envelope envelope
-    cdef object kind
+    cdef Fields* fields = &envelope.fields
     cdef Slice body
     cdef bint is_response = fields.result.stop != 0 or fields.error.stop != 0
     if data[fields.whole.start] == 0x5B:
         if data[skip_space(w, fields.whole.start + 1)] == 0x5D:
             return invalid_message("a batch with at least one message", b"[]")
-        return new_envelope(frame, w.size, fields, BATCH)
+        envelope.kind = BATCH
+        return None
     if data[fields.whole.start] != 0x7B:
         return refuse(data, "a JSON object", fields.whole, NULL)
     if fields.error.stop != 0 and fields.method.stop == 0 and is_null(data, fields.id):
@@ -310,7 +319,7 @@ cdef object classify(object frame, Walker* w, Fields* fields):
         if is_response:
             body = fields.result if fields.result.stop != 0 else fields.error
             return refuse(data, "no result or error in a request", body, &fields.id)
-        kind = REQUEST if fields.id.stop != 0 else NOTIFICATION
+        envelope.kind = REQUEST if fields.id.stop != 0 else NOTIFICATION
     elif not is_response:
         return refuse(data, "method, result or error", fields.method, &fields.id)
     elif fields.error.stop != 0:
@@ -318,28 +327,18 @@ cdef object classify(object frame, Walker* w, Fields* fields):
             return refuse(data, "no error beside a result", fields.error, &fields.id)
         if data[fields.error.start] != 0x7B:
             return refuse(data, "error to be an object", fields.error, &fields.id)
-        kind = ERROR
+        envelope.kind = ERROR
     else:
         if fields.id.stop == 0:
             return refuse(data, "a result to have an id", fields.id, NULL)
-        kind = RESULT
+        envelope.kind = RESULT
     if fields.params.stop != 0 and data[fields.params.start] != 0x7B:
         return refuse(data, "params to be an object", fields.params, &fields.id)
-    envelope = new_envelope(frame, w.size, fields, kind)
     if fields.method.stop != 0:
         envelope.method = decode_method(data, fields.method)
         if is_text(data, fields.name):
             envelope.name = decode_text(data, fields.name)
-    return envelope
-
-
-cdef Envelope new_envelope(object frame, Py_ssize_t size, Fields* fields, object kind):
-    cdef Envelope envelope = Envelope.__new__(Envelope)
-    envelope.frame = frame
-    envelope.fields = fields[0]
-    envelope.size = size
-    envelope.kind = kind
-    return envelope
+    return None
 
 
 cdef object refuse(const unsigned char* data, str expected, Slice got, Slice* id):
@@ -352,7 +351,7 @@ cdef object refuse(const unsigned char* data, str expected, Slice got, Slice* id
     )
 
 
-# ---- the walk ------------------------------------------------------------------------------------------------
+# ---- the walk ----------------------------------------------------------------------------------------------
 
 
 cdef void walk_message(Walker* w, Fields* fields, bint strict) noexcept nogil:
@@ -428,19 +427,17 @@ cdef inline bint named(Walker* w, const char* name, Py_ssize_t length) noexcept 
 
 
 cdef inline Slice* message_field(Walker* w, Fields* fields) noexcept nogil:
+    if w.name_length == 6:
+        if named(w, b"method", 6):
+            return &fields.method
+        if named(w, b"params", 6):
+            return &fields.params
+        return &fields.result if named(w, b"result", 6) else NULL
     if named(w, b"jsonrpc", 7):
         return &fields.version
     if named(w, b"id", 2):
         return &fields.id
-    if named(w, b"method", 6):
-        return &fields.method
-    if named(w, b"params", 6):
-        return &fields.params
-    if named(w, b"result", 6):
-        return &fields.result
-    if named(w, b"error", 5):
-        return &fields.error
-    return NULL
+    return &fields.error if named(w, b"error", 5) else NULL
 
 
 cdef inline Slice* params_field(Walker* w, Fields* fields) noexcept nogil:
@@ -456,7 +453,7 @@ cdef inline Slice* params_field(Walker* w, Fields* fields) noexcept nogil:
 
 
 cdef Slice find_member(Walker* w, Py_ssize_t pos, const char* name, Py_ssize_t length) noexcept nogil:
-    """Return the place of the member of the object at `pos` that has this name; nothing of it is validated."""
+    """Return the place of the member of the object at `pos` that has this name; it is not validated."""
     cdef Slice found
     cdef bint first = True
     found.start = found.stop = 0
@@ -475,7 +472,7 @@ cdef Slice find_member(Walker* w, Py_ssize_t pos, const char* name, Py_ssize_t l
 
 
 cdef Slice find_id(Walker* failed) noexcept nogil:
-    """Return the place of the id in a message that a walk refused: what comes before and after it may be bad.
+    """Return the place of the id in a message that a walk refused; what stands around it may be bad.
 
     No id is better than a wrong one: of two, neither counts, and only a well-formed string or integer does.
     """
@@ -511,7 +508,7 @@ cdef Slice find_id(Walker* failed) noexcept nogil:
     return found
 
 
-# ---- members -------------------------------------------------------------------------------------------------
+# ---- members -----------------------------------------------------------------------------------------------
 
 
 cdef inline Slice found_slice(Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
@@ -553,6 +550,8 @@ cdef bint is_version(const unsigned char* data, Slice slice):
 cdef inline const unsigned char* frame_data(object frame) except NULL:
     if type(frame) is bytes:
         return <const unsigned char*>PyBytes_AS_STRING(frame)
+    if type(frame) is not Span:
+        raise TypeError("Envelope was not made by parse() or a MessageReader")
     (<Span>frame).check()
     return (<Span>frame).pointer
 
@@ -592,7 +591,7 @@ cdef object decode_id(const unsigned char* data, Slice slice):
     return -number if negative else number
 
 
-# ---- known methods: one string object each, found without making one --------------------------------------------
+# ---- known methods: one string object each, found without making one ---------------------------------------
 
 
 cdef struct Known:
@@ -633,5 +632,10 @@ cdef int learn(str name) except -1:
     return 0
 
 
-for name in _common.METHODS:
-    learn(name)
+cdef int learn_all() except -1:
+    for name in _common.METHODS:
+        learn(name)
+    return 0
+
+
+learn_all()
