@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -241,6 +242,24 @@ class TestTools:
                 assert result.is_error is True
                 assert "0.01 s" in text_of(result)
                 assert ended.is_set()
+
+        run(main())
+
+    def test_a_plain_wrapper_of_an_async_function_is_awaited(self, run: Run, era: str) -> None:
+        app = Server("s")
+
+        async def inner(a: int) -> int:
+            await asyncio.sleep(0)
+            return a + 1
+
+        @app.tool
+        @functools.wraps(inner)
+        def outer(*args: Any, **options: Any) -> Any:
+            return inner(*args, **options)
+
+        async def main() -> None:
+            async with connect(app, era) as client:
+                assert (await client.call_tool("inner", {"a": 1})).structured_content == {"result": 2}
 
         run(main())
 

@@ -151,9 +151,8 @@ class Registry(Generic[E]):
         known = self._pages.get((revision, cursor))
         if known is None:
             entries = list(self._entries.values())
-            items, following = paginate(
-                entries, cursor, self._page_size or max(len(entries), 1), kind=self.kind
-            )
+            size = self._page_size or max(len(entries), 1)
+            items, following = paginate(entries, cursor, size, kind=self.kind, key=lambda entry: entry.key)
             result = self._list_result([models.project(entry.model, revision) for entry in items], following)
             body = msgspec.json.encode(models.project(result, revision))
             known = b"{" + members + b"," + body[1:] if members else body

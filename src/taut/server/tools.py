@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from taut.errors import InvalidParams, ProtocolError, RemoteError, RequestTimeout, ToolError
@@ -49,6 +50,8 @@ def call_tool(
         return _call_later(server, tool, request, arguments, context, rounds)
     try:
         value = function.call(arguments, context)
+        if type(value) is CoroutineType:  # a plain function around an async one
+            return _call_later(server, tool, request, value, None, rounds)
         result = tool_result(function, value, request.caller.revision)
     except (RemoteError, ProtocolError):
         raise
@@ -99,8 +102,10 @@ async def _run_within(
         raise ToolError(f"{tool.key} did not finish within {timeout_s:g} s") from error
 
 
-async def _run(server: Server, tool: ToolEntry, arguments: object, context: Context | None) -> Any:
+async def _run(server: Server, tool: ToolEntry, arguments: Any, context: Context | None) -> Any:
     function = tool.function
+    if type(arguments) is CoroutineType:
+        return await arguments
     if function.is_async and not tool.thread:
         return await function.call(arguments, context)
     return await server.in_thread(function.call, arguments, context)
