@@ -31,6 +31,11 @@ def test_structured_content_that_is_an_object_is_no_reason_to_copy(revision: str
     assert models.project(result, revision) is result
 
 
+def test_a_tuple_of_content_is_as_good_as_a_list() -> None:
+    result = models.CallToolResult((models.ResourceLink("a:b", "n"),))  # type: ignore[arg-type]
+    assert models.to_dict(result, "2024-11-05") == {"content": [{"type": "text", "text": "n: a:b"}]}
+
+
 def test_the_original_is_never_altered() -> None:
     result = models.CallToolResult(
         [models.ResourceLink("a:b", "n")], [1], result_type="complete", extra={"x": 1}
@@ -240,6 +245,51 @@ def test_request_meta_is_of_2026() -> None:
         "org.example/k": 1,
     }
     assert len(models.to_dict(params, models.LATEST)["_meta"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("revision", "said"),
+    [
+        ("2024-11-05", {"roots": {"listChanged": True}, "sampling": {}}),
+        ("2025-06-18", {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {}}),
+        (
+            "2025-11-25",
+            {
+                "roots": {"listChanged": True},
+                "sampling": {"context": {}, "tools": {}},
+                "elicitation": {"form": {}, "url": {}},
+                "tasks": {"list": {}},
+                "extensions": {"org.example/x": {}},
+            },
+        ),
+        (
+            "2026-07-28",
+            {
+                "roots": {},
+                "sampling": {"context": {}, "tools": {}},
+                "elicitation": {"form": {}, "url": {}},
+                "extensions": {"org.example/x": {}},
+            },
+        ),
+    ],
+)
+def test_capabilities_grow_with_the_revisions(revision: str, said: Any) -> None:
+    capabilities = models.ClientCapabilities(
+        roots=models.RootsCapability(list_changed=True),
+        sampling=models.SamplingCapability(context={}, tools={}),
+        elicitation=models.ElicitationCapability(form={}, url={}),
+        tasks=models.ClientTasksCapability(list={}),
+        extensions={"org.example/x": {}},
+    )
+    assert models.to_dict(capabilities, revision) == said
+
+
+def test_a_client_without_forms_does_not_offer_them_to_2025_06() -> None:
+    """There an empty object would mean forms."""
+    capabilities = models.ClientCapabilities(elicitation=models.ElicitationCapability(url={}))
+    assert models.to_dict(capabilities, "2025-06-18") == {}
+    implicit = models.ClientCapabilities(elicitation=models.ElicitationCapability())
+    assert models.to_dict(implicit, "2025-06-18") == {"elicitation": {}}
 
 
 def test_extra_members_never_override_known_ones() -> None:

@@ -1,13 +1,21 @@
 """How older revisions say what they have no words for. Each function returns its argument when it will do.
 
-audio, before 2025-03-26              text that names the MIME type and size
-resource link, before 2025-06-18      text with the name and the URI
-tool use and result, before 2025-11-25     text with the block as JSON
-several blocks in a sampling message, before 2025-11-25     one message each, of the same role
-several blocks in a sampling result, before 2025-11-25      texts joined by newlines, else the first block
-structured content and output schema that are no object, before 2026-07-28      nothing
-titled choices in a form, before 2025-11-25     ``enum`` with ``enumNames``
-URL elicitation, or a choice of several, before 2025-11-25      LocalProtocolError
+Before 2025-03-26
+- audio: text that names the MIME type and the size.
+
+Before 2025-06-18
+- a resource link: text with the name and the URI.
+
+Before 2025-11-25
+- tool use and tool result: text with the block as JSON;
+- several blocks in a sampling message: one message each, of the same role;
+- several blocks in a sampling result: the texts joined by newlines, or the first block if not all are text;
+- titled choices in a form: ``enum`` with ``enumNames``; defaults, but of tick boxes: nothing;
+- the capability to elicit by URL only: nothing, since an empty object means forms;
+- a URL elicitation, or a choice of several in a form: `LocalProtocolError`.
+
+Before 2026-07-28
+- structured content, or an output schema, that is no object: nothing.
 """
 
 from __future__ import annotations
@@ -19,10 +27,12 @@ from msgspec import UNSET, Struct, UnsetType
 
 from taut.errors import LocalProtocolError
 from taut.models._base import JsonObject, JsonValue
+from taut.models.capabilities import ElicitationCapability
 from taut.models.content import AudioContent, ResourceLink, TextContent
 from taut.models.sampling import SamplingMessage
 
 __all__ = [
+    "elicitation",
     "form",
     "lifetime",
     "mode",
@@ -79,6 +89,12 @@ def single_content(content: Any) -> Any:
     if all(isinstance(block, TextContent) for block in content) and len(content) != 1:
         return TextContent("\n".join(block.text for block in content))
     return content[0]
+
+
+def elicitation(capability: ElicitationCapability) -> ElicitationCapability | UnsetType:
+    """The capability to ask by form."""
+    by_url_only = capability.url is not UNSET and capability.form is UNSET
+    return UNSET if by_url_only else capability
 
 
 def mode(value: T) -> T:

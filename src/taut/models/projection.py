@@ -153,6 +153,7 @@ _RAW_WITH_MODELS = {
 
 #: Type -> attribute -> the revisions at which its value is rewritten, and how.
 REWRITES: dict[type[Struct], dict[str, tuple[frozenset[str], Callable[[Any], Any]]]] = {
+    ClientCapabilities: {"elicitation": (LEGACY - _2025_11, _downgrade.elicitation)},
     CallToolResult: {"structured_content": (LEGACY, _downgrade.object_value)},
     ToolResultContent: {"structured_content": (LEGACY, _downgrade.object_value)},
     Tool: {"output_schema": (LEGACY, _downgrade.object_schema)},
@@ -201,7 +202,7 @@ class _Steps(dict[type, "_Step | None"]):
 
     def value(self, value: Any) -> Any:
         """Project whatever stands in a member: a model, a list or dict of models, or plain JSON."""
-        if isinstance(value, list):
+        if isinstance(value, (list, tuple)):
             items = [self.value(item) for item in value]
             return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
         if isinstance(value, dict):
