@@ -104,6 +104,19 @@ def test_a_body_outlives_its_envelope(core: SimpleNamespace) -> None:
         assert bytes(result) == b'["' + b"r" * 5000 + b'"]'
 
 
+def test_the_receive_memory_is_let_go(core: SimpleNamespace) -> None:
+    before = core.live_objects()["spans"]
+    buffer, reader = reader_of(core)
+    buffer.feed(
+        PING + b"\n" + b'{"jsonrpc":"2.0","id":1,"result":"' + b"r" * 5000 + b'"}\n' + b"x" * 3000 + b"\n"
+    )
+    messages = reader.read()
+    bodies = [messages[1].result, messages[1].result]
+    assert [len(body) for body in bodies] == [5002, 5002]
+    del messages, bodies
+    assert core.live_objects()["spans"] == before
+
+
 def test_a_released_frame_is_never_read(core: SimpleNamespace) -> None:
     buffer = core.ReceiveBuffer()
     buffer.feed(b'{"jsonrpc":"2.0","id":12,"method":"x","params":{"a":"' + b"x" * 2000 + b'"}}\n')

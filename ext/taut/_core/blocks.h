@@ -1,11 +1,11 @@
 /* Block scanning of JSON text: the three loops that run at memory speed, one build per instruction set.
  *
- *   clean_run      how many leading bytes need no look inside a string (ASCII, no control, no quote, no backslash)
+ *   clean_run      how many leading bytes need no look in a string (ASCII, no control, quote or backslash)
  *   string_end     the first quote that no backslash escapes
- *   container_end  the end of the object or array at the start, quotes and escapes minded, nothing else checked
+ *   container_end  the end of the object or array at the start; minds quotes and escapes, checks nothing else
  *
- * The loops are written once, in blocks_loop.h, over the few primitives that each section here defines. The set
- * is chosen when the module loads, so that the wheel needs no more than the baseline of its architecture.
+ * The loops are written once, in blocks_loop.h, over the few primitives that each section here defines. The
+ * set is chosen when the module loads, so that the wheel needs no more than the baseline of its architecture.
  * Nothing reads outside [text, text + size): the last, partial block is copied and padded with spaces.
  */
 #ifndef TAUT_BLOCKS_H
@@ -37,7 +37,7 @@ typedef struct {
     uint64_t quote, backslash, open, close;
 } taut_masks;
 
-/* ---- what every instruction set shares ------------------------------------------------------------------- */
+/* ---- what every instruction set shares ----------------------------------------------------------------- */
 
 static inline int taut_lowest(uint64_t bits) {
 #if defined(_MSC_VER) && !defined(__clang__) && (defined(_M_X64) || defined(_M_ARM64))
@@ -71,8 +71,9 @@ static inline uint64_t taut_prefix_xor_plain(uint64_t bits) {
     return bits;
 }
 
-/* The bytes that a run of backslashes of odd length precedes. The addition carries through each run that starts
- * at an odd bit, so that the parity of its end tells the parity of its length; *carry goes to the next block. */
+/* The bytes that a run of backslashes of odd length precedes. The addition carries through each run that
+ * starts at an odd bit, so that the parity of its end tells that of its length; *carry goes to the next
+ * block. */
 static inline uint64_t taut_escaped(uint64_t backslash, uint64_t *carry) {
     const uint64_t even = 0x5555555555555555ULL;
     uint64_t follows, odd_starts, sum;
@@ -93,7 +94,7 @@ static inline int taut_is_clean(unsigned char byte) {
     return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
 }
 
-/* ---- portable: eight bytes in a word --------------------------------------------------------------------- */
+/* ---- portable: eight bytes in a word ------------------------------------------------------------------- */
 
 #define TAUT_ONES 0x0101010101010101ULL
 #define TAUT_HIGHS 0x8080808080808080ULL
@@ -145,9 +146,13 @@ static inline void taut_classify_swar(const unsigned char *text, taut_masks *mas
 static inline uint64_t taut_special_swar(const unsigned char *text) {
     uint64_t word = taut_load_word(text);
     uint64_t special = taut_zero_bytes(word ^ TAUT_ONES * '"') | taut_zero_bytes(word ^ TAUT_ONES * '\\');
-    special |= ~((word & TAUT_LOWS) + TAUT_ONES * 0x60) & TAUT_HIGHS; /* control: adding 0x60 does not reach 0x80 */
+    special |= ~((word & TAUT_LOWS) + TAUT_ONES * 0x60) & TAUT_HIGHS; /* control: + 0x60 stays below 0x80 */
     special |= word & TAUT_HIGHS;
     return taut_gather(special);
+}
+
+static inline uint64_t taut_special_swar_16(const unsigned char *text) {
+    return taut_special_swar(text) | taut_special_swar(text + 8) << 8;
 }
 
 #define TAUT_NAME(function) function##_swar
@@ -157,9 +162,10 @@ static inline uint64_t taut_special_swar(const unsigned char *text) {
 #define TAUT_POPCOUNT taut_popcount_plain
 #define TAUT_STEP 8
 #define TAUT_SPECIAL taut_special_swar
+#define TAUT_SPECIAL_16 taut_special_swar_16
 #include "blocks_loop.h"
 
-/* ---- x86-64 baseline ------------------------------------------------------------------------------------- */
+/* ---- x86-64 baseline ----------------------------------------------------------------------------------- */
 
 #if defined(TAUT_X86)
 
@@ -171,17 +177,20 @@ static inline uint64_t taut_special_sse2(const unsigned char *text) {
     return (uint64_t)(unsigned)_mm_movemask_epi8(special);
 }
 
+static inline uint64_t taut_equal_sse2(__m128i bytes, char byte) {
+    return (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte)));
+}
+
 static inline void taut_classify_sse2(const unsigned char *text, taut_masks *masks) {
     int i;
     memset(masks, 0, sizeof *masks);
-    for (i = 0; i < 4; i++) {
-        const __m128i bytes = _mm_loadu_si128((const __m128i *)(text + 16 * i));
+    for (i = 0; i < 64; i += 16) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)(text + i));
         const __m128i folded = _mm_or_si128(bytes, _mm_set1_epi8(0x20)); /* '[' -> '{' and ']' -> '}' */
-        const int shift = 16 * i;
-        masks->quote |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'))) << shift;
-        masks->backslash |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))) << shift;
-        masks->open |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(folded, _mm_set1_epi8('{'))) << shift;
-        masks->close |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(folded, _mm_set1_epi8('}'))) << shift;
+        masks->quote |= taut_equal_sse2(bytes, '"') << i;
+        masks->backslash |= taut_equal_sse2(bytes, '\\') << i;
+        masks->open |= taut_equal_sse2(folded, '{') << i;
+        masks->close |= taut_equal_sse2(folded, '}') << i;
     }
 }
 
@@ -192,11 +201,12 @@ static inline void taut_classify_sse2(const unsigned char *text, taut_masks *mas
 #define TAUT_POPCOUNT taut_popcount_plain
 #define TAUT_STEP 16
 #define TAUT_SPECIAL taut_special_sse2
+#define TAUT_SPECIAL_16 taut_special_sse2
 #include "blocks_loop.h"
 
 #endif
 
-/* ---- AVX2 and carry-less multiplication, chosen at run time ---------------------------------------------- */
+/* ---- AVX2 and carry-less multiplication, chosen at run time -------------------------------------------- */
 
 #if defined(TAUT_AVX2)
 
@@ -239,11 +249,12 @@ TAUT_TARGET_AVX2 static inline uint64_t taut_prefix_xor_avx2(uint64_t bits) {
 #define TAUT_POPCOUNT __builtin_popcountll
 #define TAUT_STEP 32
 #define TAUT_SPECIAL taut_special_avx2
+#define TAUT_SPECIAL_16 taut_special_sse2
 #include "blocks_loop.h"
 
 #endif
 
-/* ---- AArch64 --------------------------------------------------------------------------------------------- */
+/* ---- AArch64 ------------------------------------------------------------------------------------------- */
 
 #if defined(TAUT_NEON)
 
@@ -267,17 +278,24 @@ static inline uint64_t taut_special_neon(const unsigned char *text) {
     return taut_gather_neon(special, zero, zero, zero);
 }
 
+static inline uint64_t taut_equal_neon(const uint8x16_t bytes[4], char byte) {
+    const uint8x16_t wanted = vdupq_n_u8((uint8_t)byte);
+    return taut_gather_neon(vceqq_u8(bytes[0], wanted), vceqq_u8(bytes[1], wanted),
+                            vceqq_u8(bytes[2], wanted), vceqq_u8(bytes[3], wanted));
+}
+
 static inline void taut_classify_neon(const unsigned char *text, taut_masks *masks) {
-    const uint8x16_t a = vld1q_u8(text), b = vld1q_u8(text + 16), c = vld1q_u8(text + 32), d = vld1q_u8(text + 48);
-    const uint8x16_t fold = vdupq_n_u8(0x20);
-    const uint8x16_t e = vorrq_u8(a, fold), f = vorrq_u8(b, fold), g = vorrq_u8(c, fold), h = vorrq_u8(d, fold);
-    const uint8x16_t quote = vdupq_n_u8('"'), backslash = vdupq_n_u8('\\');
-    const uint8x16_t open = vdupq_n_u8('{'), close = vdupq_n_u8('}');
-    masks->quote = taut_gather_neon(vceqq_u8(a, quote), vceqq_u8(b, quote), vceqq_u8(c, quote), vceqq_u8(d, quote));
-    masks->backslash = taut_gather_neon(vceqq_u8(a, backslash), vceqq_u8(b, backslash), vceqq_u8(c, backslash),
-                                        vceqq_u8(d, backslash));
-    masks->open = taut_gather_neon(vceqq_u8(e, open), vceqq_u8(f, open), vceqq_u8(g, open), vceqq_u8(h, open));
-    masks->close = taut_gather_neon(vceqq_u8(e, close), vceqq_u8(f, close), vceqq_u8(g, close), vceqq_u8(h, close));
+    const uint8x16_t fold = vdupq_n_u8(0x20); /* '[' -> '{' and ']' -> '}' */
+    uint8x16_t bytes[4], folded[4];
+    int i;
+    for (i = 0; i < 4; i++) {
+        bytes[i] = vld1q_u8(text + 16 * i);
+        folded[i] = vorrq_u8(bytes[i], fold);
+    }
+    masks->quote = taut_equal_neon(bytes, '"');
+    masks->backslash = taut_equal_neon(bytes, '\\');
+    masks->open = taut_equal_neon(folded, '{');
+    masks->close = taut_equal_neon(folded, '}');
 }
 
 #define TAUT_NAME(function) function##_neon
@@ -287,11 +305,12 @@ static inline void taut_classify_neon(const unsigned char *text, taut_masks *mas
 #define TAUT_POPCOUNT taut_popcount_plain
 #define TAUT_STEP 16
 #define TAUT_SPECIAL taut_special_neon
+#define TAUT_SPECIAL_16 taut_special_neon
 #include "blocks_loop.h"
 
 #endif
 
-/* ---- the choice ------------------------------------------------------------------------------------------ */
+/* ---- the choice ---------------------------------------------------------------------------------------- */
 
 typedef struct {
     const char *name;
@@ -322,8 +341,8 @@ static const taut_isa *taut_chosen = &taut_isas[sizeof taut_isas / sizeof taut_i
 static inline int taut_isa_usable(int index) {
 #if defined(TAUT_AVX2)
     if (index == 0)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("popcnt")
-               && __builtin_cpu_supports("bmi");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("pclmul")
+               && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi");
 #endif
     return index < taut_isa_count;
 }
@@ -338,15 +357,15 @@ static inline ptrdiff_t taut_container_end(const unsigned char *text, ptrdiff_t 
     return taut_chosen->container_end(text, size, max_depth);
 }
 
-/* A bit for each of 16 bytes that is not clean. Most strings, and most pieces between escapes, are shorter: this is
- * the baseline's step, inlined, which a call through the choice cannot be. */
+/* A bit for each of 16 bytes that is not clean. Most strings, and most pieces between escapes, are shorter:
+ * this is the baseline's step, inlined, which a call through the choice cannot be. */
 static inline uint64_t taut_special_16(const unsigned char *text) {
 #if defined(TAUT_X86)
     return taut_special_sse2(text);
 #elif defined(TAUT_NEON)
     return taut_special_neon(text);
 #else
-    return taut_special_swar(text) | taut_special_swar(text + 8) << 8;
+    return taut_special_swar_16(text);
 #endif
 }
 
@@ -357,15 +376,19 @@ static inline ptrdiff_t taut_clean_run(const unsigned char *text, ptrdiff_t size
     return special ? taut_lowest(special) : 16 + taut_chosen->clean_run(text + 16, size - 16);
 }
 
-/* Index of the closing quote of a string that is clean and shorter than 16 bytes, else -1. */
-static inline ptrdiff_t taut_short_string(const unsigned char *text, ptrdiff_t size) {
+/* Index of the closing quote of the string that begins at start, if it is clean and short, else -1. */
+static inline ptrdiff_t taut_short_string(const unsigned char *data, ptrdiff_t start, ptrdiff_t size) {
     uint64_t special;
-    int first;
-    if (size < 16) return -1;
-    special = taut_special_16(text);
+    if (size - start >= 16) {
+        special = taut_special_16(data + start);
+    } else if (size >= 16) { /* near the end: the last 16 bytes, without those before the string */
+        special = taut_special_16(data + size - 16) >> (16 - (size - start));
+    } else {
+        return -1;
+    }
     if (!special) return -1;
-    first = taut_lowest(special);
-    return text[first] == '"' ? first : -1;
+    start += taut_lowest(special);
+    return data[start] == '"' ? start : -1;
 }
 
 #endif

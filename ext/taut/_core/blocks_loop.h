@@ -1,7 +1,8 @@
 /* The loops of blocks.h, included once per instruction set; no include guard, on purpose.
  *
- * The section that includes this defines TAUT_NAME, TAUT_TARGET, TAUT_CLASSIFY, TAUT_PREFIX_XOR, TAUT_POPCOUNT,
- * TAUT_STEP and TAUT_SPECIAL (a bit per byte of one step that is not clean); all are undefined again at the end.
+ * The section that includes this defines TAUT_NAME, TAUT_TARGET, TAUT_CLASSIFY, TAUT_PREFIX_XOR,
+ * TAUT_POPCOUNT, TAUT_STEP, TAUT_SPECIAL (a bit per byte of a step that is not clean) and TAUT_SPECIAL_16
+ * (the same for 16 bytes); all are undefined again at the end.
  */
 
 TAUT_TARGET static ptrdiff_t TAUT_NAME(clean_run)(const unsigned char *text, ptrdiff_t size) {
@@ -10,6 +11,14 @@ TAUT_TARGET static ptrdiff_t TAUT_NAME(clean_run)(const unsigned char *text, ptr
         const uint64_t first = TAUT_SPECIAL(text + i);
         const uint64_t second = TAUT_SPECIAL(text + i + TAUT_STEP);
         if (first | second) return i + (first ? taut_lowest(first) : TAUT_STEP + taut_lowest(second));
+    }
+    for (; size - i >= 16; i += 16) {
+        const uint64_t special = TAUT_SPECIAL_16(text + i);
+        if (special) return i + taut_lowest(special);
+    }
+    if (size >= 16) { /* the last bytes, once more together with some before them that are clean */
+        const uint64_t special = TAUT_SPECIAL_16(text + size - 16);
+        return special ? size - 16 + taut_lowest(special) : size;
     }
     while (i < size && taut_is_clean(text[i])) i++;
     return i;
@@ -39,7 +48,7 @@ TAUT_TARGET static ptrdiff_t TAUT_NAME(string_end)(const unsigned char *text, pt
     return TAUT_UNCLOSED;
 }
 
-/* Index after the bracket that closes text[0], TAUT_UNCLOSED, or TAUT_TOO_DEEP when the nesting passes max_depth. */
+/* Index after the bracket that closes text[0], TAUT_UNCLOSED, or TAUT_TOO_DEEP above max_depth. */
 TAUT_TARGET static ptrdiff_t TAUT_NAME(container_end)(const unsigned char *text, ptrdiff_t size,
                                                       ptrdiff_t max_depth) {
     unsigned char copy[TAUT_BLOCK];
@@ -88,3 +97,4 @@ TAUT_TARGET static ptrdiff_t TAUT_NAME(container_end)(const unsigned char *text,
 #undef TAUT_POPCOUNT
 #undef TAUT_STEP
 #undef TAUT_SPECIAL
+#undef TAUT_SPECIAL_16

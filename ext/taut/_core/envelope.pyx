@@ -1,8 +1,9 @@
 """JSON-RPC messages, parsed as far as routing needs: kind, id, method, and where the bodies lie.
 
 In: one frame. Out: an `Envelope`, which keeps the frame and the places of its members; bodies (params,
-result, error, arguments, _meta) stay JSON text for whoever decodes them into their types. Or an exception from
-`taut.errors`, with the raw id of the message when one can be read, so that every bad message can be answered.
+result, error, arguments, _meta) stay JSON text for whoever decodes them into their types. Or an exception
+from `taut.errors`, with the raw id of the message when one can be read, so that every bad message can be
+answered.
 
 A strict parse checks every byte in the same pass (see scan.pyx). One that is not strict, for forwarding,
 checks the members of the message and of its params, and skips what lies deeper.
@@ -63,7 +64,7 @@ def parse(
     """Parse one JSON-RPC message.
 
     `strict` validates everything, as `taut._core.validate` does. Otherwise the bodies are skipped without
-    a look inside: for forwarding to someone who validates. Bytes and Spans are kept, other buffers are copied.
+    a look inside: for forwarding to someone who validates. Bytes and Spans are kept, other buffers copied.
 
     Raises ParseError, InvalidMessage or LimitExceeded, with the `id` of the message when one can be read.
     """

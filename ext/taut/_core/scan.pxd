@@ -1,4 +1,4 @@
-"""The strict walker and the block scanner, for the envelope. What a fault means is in taut/_core/_common.py."""
+"""The strict walker and the block scanner, for the envelope; _common.py words the faults."""
 
 from libc.stdint cimport uint64_t
 
@@ -79,7 +79,12 @@ cdef struct Walker:
 
 
 cdef void open_walker(
-    Walker* w, const unsigned char* data, Py_ssize_t size, Py_ssize_t max_depth, Py_ssize_t max_digits, Py_ssize_t max_keys
+    Walker* w,
+    const unsigned char* data,
+    Py_ssize_t size,
+    Py_ssize_t max_depth,
+    Py_ssize_t max_digits,
+    Py_ssize_t max_keys,
 ) noexcept nogil
 cdef void close_walker(Walker* w) noexcept nogil
 
@@ -91,8 +96,8 @@ cdef Py_ssize_t validate_value(Walker* w, Py_ssize_t pos) noexcept nogil
 cdef Py_ssize_t skip_value_at(Walker* w, Py_ssize_t pos) noexcept nogil
 # `pos` is at a `{`: opens it and returns the index after it.
 cdef Py_ssize_t open_object(Walker* w, Py_ssize_t pos) noexcept nogil
-# `pos` is after the `{` (first) or after a member: the index of the next member's value, its name in `w.name`; or
-# `w.closed`, and the index after the `}`.
+# `pos` is after the `{` (first) or after a member: the index of the next member's value, its name in
+# `w.name`; or `w.closed`, and the index after the `}`.
 cdef Py_ssize_t next_member(Walker* w, Py_ssize_t pos, bint first) noexcept nogil
 # Index after the whitespace that ends the input.
 cdef Py_ssize_t expect_end(Walker* w, Py_ssize_t pos) noexcept nogil

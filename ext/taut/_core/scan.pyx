@@ -1,12 +1,13 @@
-"""JSON at byte level: strict validation (RFC 8259, UTF-8, no duplicate keys), and skipping of values by blocks.
+"""JSON at byte level: strict validation (RFC 8259, UTF-8, no duplicate keys), and skipping by blocks.
 
-Input is any buffer and is never copied, kept or changed; output is an index, or an exception from `taut.errors`. The
-walker is iterative, its time is linear in the input whatever the sender chose, and its memory is bounded by the
-limits: nesting by `max_depth`, keys by `max_keys` for each open object. Two ways over a value:
+Input is any buffer and is never copied, kept or changed; output is an index, or an exception from
+`taut.errors`. The walker is iterative, its time is linear in the input whatever the sender chose, and its
+memory is bounded by the limits: nesting by `max_depth`, keys by `max_keys` for each open object. There are
+two ways over a value:
 
 - `validate_value` checks every byte. Strings are checked 16 to 64 bytes at a time while they are plain ASCII.
-- `skip_value_at` looks only for the end of a string or container, by blocks of 64 bytes (blocks.h). What it skips
-  must be validated before anyone relies on it.
+- `skip_value_at` looks only for the end of a string or container, by blocks of 64 bytes (blocks.h). What it
+  skips must be validated before anyone relies on it.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -32,7 +33,7 @@ cdef extern from "blocks.h" nogil:
     const taut_isa* taut_chosen
     bint taut_isa_usable(int index)
     void taut_isa_choose(int index)
-    Py_ssize_t taut_short_string(const unsigned char* text, Py_ssize_t size)
+    Py_ssize_t taut_short_string(const unsigned char* data, Py_ssize_t start, Py_ssize_t size)
     Py_ssize_t taut_clean_run(const unsigned char* text, Py_ssize_t size)
     Py_ssize_t taut_string_end(const unsigned char* text, Py_ssize_t size)
     Py_ssize_t taut_container_end(const unsigned char* text, Py_ssize_t size, Py_ssize_t max_depth)
@@ -49,14 +50,14 @@ cdef enum:
 cdef uint64_t hash_key[2]
 
 
-# ---- public functions ----------------------------------------------------------------------------------------
+# ---- public functions --------------------------------------------------------------------------------------
 
 
 def validate(data, *, Py_ssize_t max_depth=128, Py_ssize_t max_digits=400, Py_ssize_t max_keys=10_000):
     """Check that `data` is exactly one JSON value (RFC 8259) in UTF-8, without duplicate keys in any object.
 
-    Raises ParseError with the offset of the first byte that is wrong, or LimitExceeded for nesting deeper than
-    `max_depth`, a number of more than `max_digits` digits or an object of more than `max_keys` members.
+    Raises ParseError with the offset of the first byte that is wrong, or LimitExceeded for nesting deeper
+    than `max_depth`, a number of more than `max_digits` digits or an object of more than `max_keys` members.
     """
     cdef Walker w
     cdef Py_buffer view
@@ -80,8 +81,8 @@ def validate(data, *, Py_ssize_t max_depth=128, Py_ssize_t max_digits=400, Py_ss
 def skip_value(data, Py_ssize_t start=0):
     """Return the index after the JSON value that begins at `start`, or after whitespace there.
 
-    Only its end is looked for: the inside of a string, object or array is not validated. Raises ParseError when there
-    is no value or no end.
+    Only its end is looked for: the inside of a string, object or array is not validated. Raises ParseError
+    when there is no value or no end.
     """
     cdef Walker w
     cdef Py_buffer view
@@ -90,7 +91,9 @@ def skip_value(data, Py_ssize_t start=0):
     try:
         if not 0 <= start <= view.len:
             raise ValueError(f"start must be from 0 to {view.len}, got {start}")
-        open_walker(&w, <const unsigned char*>view.buf, view.len, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX)
+        open_walker(
+            &w, <const unsigned char*>view.buf, view.len, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX
+        )
         if view.len - start >= NOGIL_BYTES:
             with nogil:
                 end = skip_value_at(&w, skip_space(&w, start))
@@ -117,11 +120,16 @@ def set_isa(str name not None):
     raise ValueError(f"Instruction set must be one of {', '.join(ISAS)}, got {name}")
 
 
-# ---- the life of a walker ------------------------------------------------------------------------------------
+# ---- the life of a walker ----------------------------------------------------------------------------------
 
 
 cdef void open_walker(
-    Walker* w, const unsigned char* data, Py_ssize_t size, Py_ssize_t max_depth, Py_ssize_t max_digits, Py_ssize_t max_keys
+    Walker* w,
+    const unsigned char* data,
+    Py_ssize_t size,
+    Py_ssize_t max_depth,
+    Py_ssize_t max_digits,
+    Py_ssize_t max_keys,
 ) noexcept nogil:
     w.data = data
     w.size = size
@@ -180,7 +188,7 @@ cdef object fault_of(Walker* w):
     return fault_error(w.fault, w.offset, got=got, key=key, maximum=maximum)
 
 
-# ---- tokens --------------------------------------------------------------------------------------------------
+# ---- tokens ------------------------------------------------------------------------------------------------
 
 
 cdef inline Py_ssize_t after_space(const unsigned char* data, Py_ssize_t pos, Py_ssize_t size) noexcept nogil:
@@ -206,9 +214,9 @@ cdef Py_ssize_t expect_end(Walker* w, Py_ssize_t pos) noexcept nogil:
 
 cdef inline Py_ssize_t read_string(Walker* w, Py_ssize_t start) noexcept nogil:
     """Check the string whose first byte is at `start`; return the index of its closing quote."""
-    cdef Py_ssize_t length = taut_short_string(w.data + start, w.size - start)
+    cdef Py_ssize_t end = taut_short_string(w.data, start, w.size)
     w.escaped = False
-    return start + length if length >= 0 else read_long_string(w, start)
+    return end if end >= 0 else read_long_string(w, start)
 
 
 cdef Py_ssize_t read_long_string(Walker* w, Py_ssize_t start) noexcept nogil:
@@ -278,7 +286,7 @@ cdef long hex_unit(const unsigned char* data, Py_ssize_t pos, Py_ssize_t size) n
 
 
 cdef Py_ssize_t read_utf8(Walker* w, Py_ssize_t pos) noexcept nogil:
-    """Check the run of multi-byte characters at `pos` (RFC 3629, table 3-7 of Unicode); return the index after it."""
+    """Check the run of multi-byte characters at `pos` (RFC 3629, section 4); return the index after it."""
     cdef const unsigned char* data = w.data
     cdef Py_ssize_t size = w.size
     cdef unsigned char c, second
@@ -310,7 +318,9 @@ cdef Py_ssize_t read_utf8(Walker* w, Py_ssize_t pos) noexcept nogil:
     return pos
 
 
-cdef inline Py_ssize_t after_digits(const unsigned char* data, Py_ssize_t pos, Py_ssize_t size) noexcept nogil:
+cdef inline Py_ssize_t after_digits(
+    const unsigned char* data, Py_ssize_t pos, Py_ssize_t size
+) noexcept nogil:
     while pos < size and data[pos] >= 0x30 and data[pos] <= 0x39:
         pos += 1
     return pos
@@ -431,7 +441,7 @@ cdef Py_ssize_t encode_utf8(uint32_t point, unsigned char* out) noexcept nogil:
     return 4
 
 
-# ---- containers ----------------------------------------------------------------------------------------------
+# ---- containers --------------------------------------------------------------------------------------------
 
 
 cdef inline int open_level(Walker* w, Py_ssize_t pos, bint is_object) noexcept nogil:
@@ -501,7 +511,7 @@ cdef Py_ssize_t validate_value(Walker* w, Py_ssize_t pos) noexcept nogil:
     cdef Py_ssize_t base = w.depth
     cdef unsigned char c
     while True:
-        # A value is expected; opening a container leads to its first value, or past its end when it is empty.
+        # A value is expected; opening a container leads to its first value, or past an empty one.
         pos = after_space(data, pos, size)
         if pos >= size:
             return fail(w, EXPECTED_VALUE, pos)
@@ -578,159 +588,16 @@ cdef Py_ssize_t skip_value_at(Walker* w, Py_ssize_t pos) noexcept nogil:
     return end
 
 
-# ---- the keys of open objects --------------------------------------------------------------------------------
+include "keys.pxi"
 
 
-cdef inline const unsigned char* key_text(Walker* w, Key* key) noexcept nogil:
-    return w.data + key.start if key.start >= 0 else w.arena + (-1 - key.start)
-
-
-cdef inline bint same_key(Walker* w, Key* a, Key* b) noexcept nogil:
-    return a.tag == b.tag and a.length == b.length and memcmp(key_text(w, a), key_text(w, b), a.length) == 0
-
-
-cdef inline uint64_t quick_tag(const unsigned char* text, Py_ssize_t length) noexcept nogil:
-    """Mix the ends and the length: sorts out nearly all keys of a small object without comparing them."""
-    cdef uint64_t head = 0, tail = 0
-    if length >= 8:
-        memcpy(&head, text, 8)
-        memcpy(&tail, text + length - 8, 8)
-    elif length >= 4:
-        memcpy(&head, text, 4)
-        memcpy(&tail, text + length - 4, 4)
-    elif length > 0:
-        head = text[0] | <uint64_t>text[length >> 1] << 8 | <uint64_t>text[length - 1] << 16
-    return (head + tail * 0x9E3779B97F4A7C15u) ^ <uint64_t>length << 56
-
-
-cdef inline int add_key(Walker* w, Py_ssize_t start, Py_ssize_t length) noexcept nogil:
-    """Add the name just read to the innermost object, and publish it as `w.name`."""
-    cdef Level* level = &w.levels[w.depth - 1]
-    cdef Py_ssize_t count = w.key_count - level.first_key
-    cdef Py_ssize_t index
-    cdef Key* key
-    if count >= w.max_keys:
-        return <int>fail(w, TOO_MANY_KEYS, start - 1)
-    if w.key_count == w.key_capacity and not grow_keys(w):
-        return -1
-    key = &w.keys[w.key_count]
-    key.start = start
-    key.length = length
-    if w.escaped and not unescape_key(w, key):
-        return -1
-    w.name = key_text(w, key)
-    w.name_length = key.length
-    if not w.unique:
-        w.arena_used = level.arena_start
-        return 0
-    if count < SMALL_OBJECT:
-        key.tag = quick_tag(w.name, w.name_length)
-        for index in range(level.first_key, w.key_count):
-            if same_key(w, &w.keys[index], key):
-                return <int>fail(w, DUPLICATE_KEY, start - 1)
-    else:
-        key.tag = taut_siphash(w.name, w.name_length, hash_key)
-        if not insert_key(w, level, count):
-            return <int>fail(w, w.fault if w.fault else DUPLICATE_KEY, start - 1)
-    w.key_count += 1
-    return 0
-
-
-cdef bint insert_key(Walker* w, Level* level, Py_ssize_t count) noexcept nogil:
-    """Put the key behind the first `count` into the table; False when it is there already, or after a fault."""
-    cdef Key* keys = w.keys + level.first_key
-    cdef Key* key = keys + count
-    cdef Py_ssize_t slot
-    if (level.table == NULL or 2 * (count + 1) > level.slots) and not build_table(w, level, count):
-        return False
-    slot = <Py_ssize_t>key.tag & (level.slots - 1)
-    while level.table[slot] != 0:
-        if same_key(w, keys + level.table[slot] - 1, key):
-            return False
-        slot = (slot + 1) & (level.slots - 1)
-    level.table[slot] = count + 1
-    return True
-
-
-cdef bint build_table(Walker* w, Level* level, Py_ssize_t count) noexcept nogil:
-    """Make a table with room for four times the `count` keys and put them in."""
-    cdef Key* keys = w.keys + level.first_key
-    cdef Py_ssize_t slots = 4 * SMALL_OBJECT if level.table == NULL else 2 * level.slots
-    cdef Py_ssize_t* table = <Py_ssize_t*>calloc(slots, sizeof(Py_ssize_t))
-    cdef Py_ssize_t index, slot
-    if table == NULL:
-        w.fault = OUT_OF_MEMORY
-        return False
-    for index in range(count):
-        if level.table == NULL:
-            keys[index].tag = taut_siphash(key_text(w, keys + index), keys[index].length, hash_key)
-        slot = <Py_ssize_t>keys[index].tag & (slots - 1)
-        while table[slot] != 0:
-            slot = (slot + 1) & (slots - 1)
-        table[slot] = index + 1
-    free(level.table)
-    level.table = table
-    level.slots = slots
-    return True
-
-
-cdef bint unescape_key(Walker* w, Key* key) noexcept nogil:
-    """Put the unescaped name into the arena, so that both spellings of a key are one key."""
-    cdef Py_ssize_t needed = w.arena_used + key.length
-    cdef Py_ssize_t length
-    cdef unsigned char* arena
-    if needed > w.arena_capacity:
-        arena = <unsigned char*>realloc(w.arena, 2 * needed)
-        if arena == NULL:
-            fail(w, OUT_OF_MEMORY, key.start)
-            return False
-        w.arena = arena
-        w.arena_capacity = 2 * needed
-    length = unescape(w.data + key.start, key.length, w.arena + w.arena_used)
-    key.start = -1 - w.arena_used
-    key.length = length
-    w.arena_used += length
-    return True
-
-
-cdef bint grow_levels(Walker* w) noexcept nogil:
-    cdef Level* levels = <Level*>grow(
-        w.levels, w.levels == w.inline_levels, w.level_capacity * <Py_ssize_t>sizeof(Level)
-    )
-    if levels == NULL:
-        fail(w, OUT_OF_MEMORY, 0)
-        return False
-    w.levels = levels
-    w.level_capacity *= 2
-    return True
-
-
-cdef bint grow_keys(Walker* w) noexcept nogil:
-    cdef Key* keys = <Key*>grow(w.keys, w.keys == w.inline_keys, w.key_capacity * <Py_ssize_t>sizeof(Key))
-    if keys == NULL:
-        fail(w, OUT_OF_MEMORY, 0)
-        return False
-    w.keys = keys
-    w.key_capacity *= 2
-    return True
-
-
-cdef void* grow(void* old, bint is_inline, Py_ssize_t size) noexcept nogil:
-    """Double an array of `size` bytes; the first time it moves from the walker to the heap."""
-    cdef void* new
-    if not is_inline:
-        return realloc(old, 2 * size)
-    new = malloc(2 * size)
-    if new != NULL:
-        memcpy(new, old, size)
-    return new
-
-
-# ---- set up --------------------------------------------------------------------------------------------------
+# ---- set up ------------------------------------------------------------------------------------------------
 
 
 cdef tuple usable_isas():
-    return tuple([taut_isas[index].name.decode() for index in range(taut_isa_count) if taut_isa_usable(index)])
+    cdef int index
+    cdef list usable = [index for index in range(taut_isa_count) if taut_isa_usable(index)]
+    return tuple([taut_isas[index].name.decode() for index in usable])
 
 
 cdef int seed() except -1:

@@ -1,7 +1,7 @@
 /* SipHash-1-3 (Aumasson, Bernstein): a keyed hash whose collisions cannot be prepared without the key.
  *
- * Used for the key sets of large objects only: a sender who could choose colliding keys could make the check for
- * duplicates quadratic.
+ * Used for the key sets of large objects only: a sender who could choose colliding keys could make the check
+ * for duplicates quadratic.
  */
 #ifndef TAUT_SIPHASH_H
 #define TAUT_SIPHASH_H
