@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from faults.loops import Run
-from taut import Client, Context, Server, models
+from taut import Client, Context, Limits, Server, models
 from taut.client.cache import ResponseCache
 from taut.errors import (
     ConfigError,
@@ -53,6 +53,17 @@ class TestConnecting:
                 assert models.declares(client.server_capabilities, "tools")
                 await client.ping()
                 assert (await client.call_tool("add", {"a": 1, "b": 2})).content == [models.TextContent("3")]
+
+        run(main())
+
+    def test_each_side_in_one_process_has_limits_of_its_own(self, run: Run) -> None:
+        async def main() -> None:
+            narrow, wide = Limits(max_message_bytes=5_000), Limits(max_message_bytes=1_000_000_000)
+            for ours, theirs in ((narrow, wide), (wide, narrow)):
+                async with Client(server(limits=theirs), limits=ours, timeout_s=5) as client:
+                    assert (await client.call_tool("add", {"a": 1, "b": 2})).content == [
+                        models.TextContent("3")
+                    ]
 
         run(main())
 

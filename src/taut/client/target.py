@@ -57,7 +57,7 @@ def open_target(
     if isinstance(target, (str, Path)) or (isinstance(target, Sequence) and not hasattr(target, "flush")):
         return ProcessTransport(command_of(target), env=env, cwd=cwd, stderr=stderr, limits=limits), None
     if hasattr(target, "serve"):
-        ours, theirs = memory_pair(limits=limits)
+        ours, theirs = memory_pair(limits=limits, far_limits=getattr(target, "limits", None))
         return ours, theirs
     if hasattr(target, "flush") and hasattr(target, "start"):
         return cast("Transport", target), None

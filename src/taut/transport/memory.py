@@ -100,8 +100,10 @@ class MemoryTransport:
         await self._closed.wait()
 
 
-def memory_pair(*, limits: Limits = DEFAULT_LIMITS) -> tuple[MemoryTransport, MemoryTransport]:
-    """Return two ends that are joined."""
-    one, two = MemoryTransport(limits=limits), MemoryTransport(limits=limits)
+def memory_pair(
+    *, limits: Limits = DEFAULT_LIMITS, far_limits: Limits | None = None
+) -> tuple[MemoryTransport, MemoryTransport]:
+    """Return two ends that are joined; each holds what its own reader allows, which ``limits`` say for both."""
+    one, two = MemoryTransport(limits=limits), MemoryTransport(limits=far_limits or limits)
     one._other, two._other = two, one
     return one, two
