@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One build at a time, where the platform can tell.
 LOCK := $(shell command -v flock >/dev/null && echo flock .build.lock)
+# Holds a server of another make, apart from ours: its dependencies are its own.
+DEMO := .demo
 UNIT := -m 'not interop and not faults and not soak'
 # What stands on the core: run once more on its pure twin (tests/core itself runs on both).
 ABOVE := tests/mcp tests/transport tests/server tests/client
 
-.PHONY: help dev build test asan lint types stubtest docs wheel check-dist peers interop faults bench bench-stdio clean
+.PHONY: help dev build test asan lint types stubtest docs wheel check-dist peers interop faults bench bench-stdio demo clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -72,6 +74,16 @@ bench: dev  ## micro benchmarks of the core, in process, import time
 bench-stdio: dev peers  ## servers and clients over stdio, beside their peers
 	$(BIN)/python -m benchmarks.stdio
 	$(BIN)/python -m benchmarks.client
+
+$(DEMO)/.installed:
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet 'mcp-server-time==2026.10.19'
+	touch $@
+
+demo: dev $(DEMO)/.installed  ## our server and one of another make: negotiation, calls, throughput
+	@$(BIN)/taut demo --also '$(DEMO)/bin/mcp-server-time --local-timezone UTC' \
+	  --also-call 'get_current_time timezone=Asia/Tokyo' \
+	  --also-call 'convert_time source_timezone=UTC time=09:30 target_timezone=Asia/Tokyo'
 
 clean:  ## remove everything that was built, but keep the environments
 	rm -rf build dist wheelhouse src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

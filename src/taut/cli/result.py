@@ -12,7 +12,7 @@ import msgspec
 from taut import models
 from taut.errors import ConfigError
 
-__all__ = ["ResultPrinter", "size_text"]
+__all__ = ["ResultPrinter", "brief", "size_text"]
 
 #: What `mimetypes` calls in an odd way, or does not know on every system.
 SUFFIXES = {"image/jpeg": ".jpg", "image/webp": ".webp", "audio/wav": ".wav", "audio/mpeg": ".mp3"}
@@ -87,13 +87,17 @@ class ResultPrinter:
         return path
 
 
+def brief(result: models.CallToolResult) -> str:
+    """Return a result in one line."""
+    if result.structured_content is not msgspec.UNSET:
+        return _json(_value(result.structured_content))
+    texts = (one.text for one in result.content if isinstance(one, models.TextContent))
+    return " ".join(" ".join(texts).split())
+
+
 def says_the_same(text: str, structured: Any) -> bool:
     """Tell whether ``text`` is what ``structured`` says, where a lone ``result`` stands for its value."""
-    lone = (
-        structured["result"]
-        if isinstance(structured, dict) and list(structured) == ["result"]
-        else structured
-    )
+    lone = _value(structured)
     if text == lone:
         return True
     try:
@@ -113,20 +117,22 @@ def size_text(size: int) -> str:
     return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
-def _is_object(structured: Any) -> bool:
-    """Whether indenting helps: a lone result that is no object or list is as good as its text."""
-    inner = (
-        structured.get("result")
+def _value(structured: Any) -> Any:
+    """Return structured content without the lone ``result`` in which values that are no objects travel."""
+    return (
+        structured["result"]
         if isinstance(structured, dict) and list(structured) == ["result"]
         else structured
     )
-    return isinstance(inner, (dict, list))
 
 
-def _pretty(value: Any) -> str:
-    if isinstance(value, dict) and list(value) == ["result"]:
-        value = value["result"]
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+def _is_object(structured: Any) -> bool:
+    """Whether indenting helps."""
+    return isinstance(_value(structured), (dict, list))
+
+
+def _pretty(structured: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(_value(structured)), indent=2).decode()
 
 
 def _json(value: Any) -> str:
