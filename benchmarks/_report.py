@@ -1,6 +1,7 @@
 """Medians with their spread, tables in Markdown, and results as JSON with the machine they came from."""
 
 import json
+import os
 import platform
 import statistics
 import time
@@ -19,13 +20,14 @@ def rotated(names: Sequence[str], turn: int) -> list[str]:
 
 
 def machine() -> dict[str, str]:
-    """Describe where the numbers were taken."""
+    """Describe where the numbers were taken, and how busy it was in the last minute."""
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
         model = f"{len(names)} x {names[0].partition(':')[2].strip()}" if names else model
-    return {"cpu": model, "kernel": platform.release(), "python": platform.python_version()}
+    load = f"{os.getloadavg()[0]:.2f}"
+    return {"cpu": model, "kernel": platform.release(), "python": platform.python_version(), "load": load}
 
 
 def number(value: float) -> str:
