@@ -1,10 +1,9 @@
 """The interoperability server on the official Python SDK 1.x (legacy era)."""
 
 import anyio
+from mcp import types
 from mcp.server.fastmcp import Context, FastMCP
 from pydantic import BaseModel
-
-from mcp import types
 
 app = FastMCP("interop", log_level="ERROR")
 
