@@ -13,7 +13,9 @@ def load_twin(package: str) -> SimpleNamespace:
     """Return all public names of the modules of one twin."""
     names: dict[str, Any] = {}
     for module in (import_module(f"{package}.{name}") for name in MODULES):
-        public = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+        public = getattr(module, "__all__", None) or [
+            name for name in vars(module) if not name.startswith("_")
+        ]
         names |= {name: getattr(module, name) for name in public}
     return SimpleNamespace(**names)
 

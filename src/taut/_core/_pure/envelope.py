@@ -324,7 +324,7 @@ class MessageReader:
 
 
 def find_id(data: bytes, max_digits: int) -> bytes | None:
-    """Return the id of a message that a walk refused: what comes before and after it may be bad.
+    """Return the id of a message that a walk refused; what stands around it may be bad.
 
     No id is better than a wrong one: of two, neither counts, and only a well-formed string or integer does.
     """
