@@ -82,6 +82,11 @@ class Wire:
 
     def line(self) -> Any:
         """Return the next line, decoded; None at the end of output."""
+        raw = self.raw_line()
+        return json.loads(raw) if raw else None
+
+    def raw_line(self) -> bytes:
+        """Return the next line with its end; nothing at the end of output."""
         assert self.process.stdout is not None
         searched = 0
         while (end := self._received.find(b"\n", searched)) < 0:
@@ -90,11 +95,11 @@ class Wire:
             chunk = os.read(self.process.stdout.fileno(), 1024 * 1024)
             if not chunk:
                 assert not self._received, f"The output ends within a line: {bytes(self._received[-200:])!r}"
-                return None
+                return b""
             self._received += chunk
-        line = bytes(self._received[:end])
+        line = bytes(self._received[: end + 1])
         del self._received[: end + 1]
-        return json.loads(line)
+        return line
 
     # -- messages
 

@@ -257,10 +257,14 @@ class Connection(Generic[P]):
         """Close the connection: what is unsent is written, what is open ends with `ConnectionClosed`."""
         self.transport.close()
 
-    async def wait_closed(self) -> None:
-        """Wait until the connection has ended, its tasks have, and the transport is released."""
+    async def wait_lost(self) -> None:
+        """Wait until nothing more can be sent or received; handlers may still run."""
         if not self._ended.done():
             await asyncio.shield(self._ended)
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended, its tasks have, and the transport is released."""
+        await self.wait_lost()
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.transport.wait_closed()

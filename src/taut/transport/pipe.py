@@ -23,7 +23,7 @@ __all__ = ["PipeTransport", "enlarge_pipe"]
 
 #: Bytes that a pipe should hold: with the default of 64 KiB a 1 MB message costs 30 wake-ups of both sides.
 PIPE_BYTES = 1024 * 1024
-#: Seconds that `close` gives the peer to take what is unsent.
+#: Seconds after which `close` gives up on a peer that takes nothing of what is unsent.
 LINGER_S = 0.5
 
 
@@ -58,6 +58,7 @@ class PipeTransport:
         self._closed: asyncio.Future[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
+        self._may_read = threading.Event()
         self._was_blocking = {fd: os.get_blocking(fd) for fd in (read_fd, write_fd)}
 
     # -- reading
@@ -76,16 +77,23 @@ class PipeTransport:
         else:
             self._thread = threading.Thread(target=self._read_in_thread, name="taut-stdin", daemon=True)
             self._thread.start()
+            self._resume()
 
     def _resume(self) -> None:
-        if not self._reading and not self._eof and self._thread is None and self._loop is not None:
-            self._loop.add_reader(self._read_fd, self._on_readable)
+        if not self._reading and not self._eof and self._loop is not None:
             self._reading = True
+            if self._thread is None:
+                self._loop.add_reader(self._read_fd, self._on_readable)
+            else:
+                self._may_read.set()
 
     def _pause(self) -> None:
         if self._reading and self._loop is not None:
-            self._loop.remove_reader(self._read_fd)
             self._reading = False
+            if self._thread is None:
+                self._loop.remove_reader(self._read_fd)
+            else:
+                self._may_read.clear()
 
     def _on_readable(self) -> bool:
         """Take what one read(2) gives; False when there is nothing more."""
@@ -107,9 +115,13 @@ class PipeTransport:
             self._receiver.eof_received()
 
     def _read_in_thread(self) -> None:
-        """Read a descriptor that cannot be polled; its bytes are fed in the loop's thread."""
+        """Read a descriptor that cannot be polled; its bytes are fed in the loop's thread, one chunk at a time."""
         loop = self._loop
         while loop is not None:
+            self._may_read.wait()
+            self._may_read.clear()
+            if self._closing:
+                return
             try:
                 data = os.read(self._read_fd, 65536)
             except OSError:
@@ -125,6 +137,8 @@ class PipeTransport:
         if data:
             self.buffer.feed(data)
             self._receiver.data_received()
+            if self._reading:
+                self._may_read.set()
         else:
             self._end_of_input()
 
@@ -141,13 +155,15 @@ class PipeTransport:
             self.out.take()
             return
         try:
-            self.out.write_fd(self._write_fd)
+            written = self.out.write_fd(self._write_fd)
         except OSError as error:
             self._stop_writing(ConnectionClosed(f"writing failed: {error.strerror}"))
             return
         unsent = len(self.out)
         if unsent:
             self._wait_to_write(unsent)
+            if self._closing and written:
+                self._linger_on()
         elif self._waiting_to_write:
             self._all_written()
 
@@ -200,7 +216,7 @@ class PipeTransport:
     # -- the end
 
     def close(self) -> None:
-        """End the connection after what is unsent has been written, within `LINGER_S` seconds."""
+        """End the connection after what is unsent has been written, or the peer takes none of it for `LINGER_S`."""
         if self._closing:
             return
         self._closing = True
@@ -210,9 +226,16 @@ class PipeTransport:
             return
         self.flush()
         if len(self.out) and self._receiver is not None:
-            self._linger = self._loop.call_later(LINGER_S, self._lose, None)
+            self._linger_on()
         else:
             self._lose_soon(None)
+
+    def _linger_on(self) -> None:
+        """Give the peer `LINGER_S` seconds from now."""
+        if self._linger is not None:
+            self._linger.cancel()
+        if self._loop is not None:
+            self._linger = self._loop.call_later(LINGER_S, self._lose, None)
 
     def _lose_soon(self, error: TransportError | None) -> None:
         """End in the next turn of the loop: no callback comes from within `flush`."""
@@ -230,6 +253,7 @@ class PipeTransport:
             self._waiting_to_write = False
         if self._linger is not None:
             self._linger.cancel()
+        self._may_read.set()  # the thread sees that we are closing
         self._release_descriptors()
         self._release_drained()
         receiver.connection_lost(error or self._broken)

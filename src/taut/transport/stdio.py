@@ -14,7 +14,19 @@ import sys
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.transport.pipe import PipeTransport
 
-__all__ = ["StdioTransport"]
+__all__ = ["StdioTransport", "open_standard_streams"]
+
+
+def open_standard_streams() -> None:
+    """Open whichever of the descriptors 0, 1 and 2 are closed on the null device.
+
+    Else the next file, pipe or event loop gets that number, and is taken for stdin, stdout or stderr.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if fd == 0 else os.O_WRONLY)  # the lowest number that is free
 
 
 class StdioTransport(PipeTransport):
