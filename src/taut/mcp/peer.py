@@ -340,8 +340,12 @@ class Peer:
         """End everything that is open: our calls fail with ``error``, the peer's requests are cancelled."""
         for pending in self._outbound.drain():
             pending.fail(error)
+        self.withdraw(str(error))
+
+    def withdraw(self, reason: str) -> None:
+        """Cancel every request of the peer that is being worked on: none of them is answered."""
         for request in self._inbound.drain():
-            request.cancel(str(error))
+            request.cancel(reason)
 
 
 def _shown(raw_id: bytes | None) -> str:

@@ -70,8 +70,8 @@ class ServerConnection(Connection[ServerPeer]):
             self.close()
 
     def _give_up(self) -> None:
-        for task in list(self._tasks):
-            task.cancel("the server is shutting down")
+        # Not answered: whoever has closed its side no longer expects one.
+        self.peer.withdraw("the server is shutting down")
         self.loop.call_soon(self.close)
 
     def connection_lost(self, error: TransportError | None) -> None:
