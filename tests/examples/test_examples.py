@@ -1,0 +1,72 @@
+"""Every example runs as it stands, offline, and says what it promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+#: Started by the tests below, or by other examples.
+COVERED = {"server.py", "notes_server.py", "client.py", "elicitation.py", "in_memory_test.py"}
+
+
+def run(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *words],
+        cwd=EXAMPLES,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_no_example_is_without_a_test() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == COVERED
+
+
+@pytest.mark.parametrize("revision", ["2024-11-05", "2025-06-18", "2026-07-28"])
+def test_the_client_uses_all_that_the_notes_server_offers(revision: str) -> None:
+    said = run("client.py", revision)
+    assert said.startswith(f"notes 1.0 speaks {revision}\n")
+    for part in (
+        "- cover: Draw the cover of a note",
+        "There is a note 'Tea' already",
+        "  3/3 Tea",
+        '[{"title":"Errands",',
+        "The cover of Tea: image/png, ",
+        "Green, 80 degrees.\nRewrite this note in a formal tone:",
+    ):
+        assert part in said
+
+
+def test_the_client_sees_structured_content_where_the_revision_has_it() -> None:
+    said = run("client.py")
+    assert "{'title': 'Tea', 'text': 'Green, 80 degrees.', 'tags': ['home']}" in said
+    assert "  log info: {'added': 'Tea'}" in said
+
+
+def test_elicitation_works_the_same_in_both_eras() -> None:
+    assert run("elicitation.py").splitlines() == [
+        "2025-11-25: A table for 4 (garden), for Ada.",
+        "2025-11-25: Nothing was booked.",
+        "2026-07-28: A table for 4 (garden), for Ada.",
+        "2026-07-28: Nothing was booked.",
+    ]
+
+
+def test_the_tests_among_the_examples_pass() -> None:
+    assert "6 passed" in run(
+        "-m", "pytest", "-q", "-c", "/dev/null", "-p", "no:cacheprovider", "in_memory_test.py"
+    )
+
+
+@pytest.mark.parametrize("server", ["server.py", "notes_server.py"])
+def test_servers_can_be_served_by_the_command_line(server: str) -> None:
+    assert "add(" in run("-m", "taut", "tools", server)
