@@ -127,15 +127,19 @@ static inline void taut_classify_swar(const unsigned char *text, taut_masks *mas
     for (i = 0; i < 64; i += 8) {
         const uint64_t word = taut_load_word(text + i);
         const uint64_t folded = word | TAUT_ONES * 0x20; /* '[' -> '{' and ']' -> '}' */
-        const uint64_t quote = taut_zero_bytes(word ^ TAUT_ONES * '"');
-        const uint64_t backslash = taut_zero_bytes(word ^ TAUT_ONES * '\\');
-        const uint64_t open = taut_zero_bytes(folded ^ TAUT_ONES * '{');
-        const uint64_t close = taut_zero_bytes(folded ^ TAUT_ONES * '}');
-        if (!(quote | backslash | open | close)) continue;
-        quotes |= taut_gather(quote) << i;
-        backslashes |= taut_gather(backslash) << i;
-        opens |= taut_gather(open) << i;
-        closes |= taut_gather(close) << i;
+        /* The high bit of a byte stays 0 where it is the wanted one: x + 0x7f reaches 0x80 unless x is 0. The high
+         * bit of the byte itself is added at the end, since none of the wanted bytes has it. */
+        const uint64_t low = word & TAUT_LOWS, low_folded = folded & TAUT_LOWS;
+        const uint64_t quote = (low ^ TAUT_ONES * '"') + TAUT_LOWS;
+        const uint64_t backslash = (low ^ TAUT_ONES * '\\') + TAUT_LOWS;
+        const uint64_t open = (low_folded ^ TAUT_ONES * '{') + TAUT_LOWS;
+        const uint64_t close = (low_folded ^ TAUT_ONES * '}') + TAUT_LOWS;
+        const uint64_t ascii = ~word & TAUT_HIGHS;
+        if (!(~(quote & backslash & open & close) & ascii)) continue;
+        quotes |= taut_gather(~quote & ascii) << i;
+        backslashes |= taut_gather(~backslash & ascii) << i;
+        opens |= taut_gather(~open & ascii) << i;
+        closes |= taut_gather(~close & ascii) << i;
     }
     masks->quote = quotes;
     masks->backslash = backslashes;
