@@ -274,10 +274,10 @@ class Peer:
 
     def _may_call(self, method: str) -> Literal[True] | str:
         """Return True, or why the request cannot be sent."""
-        spec = models.METHODS.get(method)
-        if self.revision is None or spec is None:
+        if self.revision is None or method not in models.METHODS:
             return True
-        if self.revision not in spec.revisions:
+        spec = models.lookup(method, self.revision)
+        if spec is None:
             return f"{method} does not exist in revision {self.revision}"
         declared = self.remote_capabilities
         if spec.capability and not (declared and models.declares(declared, spec.capability)):
