@@ -14,7 +14,7 @@ SERVER = Path(__file__).with_name("notes_server.py")
 
 
 def show_progress(progress: models.ProgressParams) -> None:
-    print(f"  {progress.progress:g}/{progress.total:g} {progress.message}")
+    print(f"  {progress.progress:g}/{progress.total:g} {progress.message or ''}")
 
 
 def show_log(entry: models.LoggingMessageParams) -> None:
@@ -30,10 +30,9 @@ async def main(mode: str) -> None:
         for tool in await notes.list_tools():
             print(f"- {tool.name}: {tool.description}")
 
-        # Results have content for a model to read and, where the tool has an output schema, data for programs
-        # (since 2025-06-18).
+        # Results have content for a model to read and, where the tool has an output schema, data for programs.
         added = await notes.call_tool("add", {"title": "Tea", "text": "Green, 80 degrees.", "tags": ["home"]})
-        print(added.structured_content)
+        print(added.structured_content or "(revisions before 2025-06-18 have no structured content)")
 
         # A tool's own failure is a result, not an exception.
         again = await notes.call_tool("add", {"title": "Tea", "text": "Black."})

@@ -38,7 +38,7 @@ def test_the_client_uses_all_that_the_notes_server_offers(revision: str) -> None
     for part in (
         "- cover: Draw the cover of a note",
         "There is a note 'Tea' already",
-        "  3/3 Tea",
+        "  3/3",
         '[{"title":"Errands",',
         "The cover of Tea: image/png, ",
         "Green, 80 degrees.\nRewrite this note in a formal tone:",
