@@ -14,7 +14,7 @@ import msgspec
 
 from taut import models
 from taut._core import Envelope, Outgoing
-from taut.errors import InvalidParams, MethodNotFound, RemoteProtocolError
+from taut.errors import InvalidParams, MethodNotFound, RemoteProtocolError, RequestCancelled
 from taut.mcp.inbound import Caller, Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.negotiation import Agreement
@@ -109,6 +109,18 @@ class ClientPeer(Peer):
             request.respond({})
             return None
         return request
+
+    def _on_cancelled(self, message: Envelope) -> None:
+        """In the modern era a server cancels one thing only: a ``subscriptions/listen`` of ours."""
+        if not self.modern:
+            super()._on_cancelled(message)
+            return
+        params = models.decode_params("notifications/cancelled", message.params, models.LATEST)
+        pending: Pending | None = self._outbound.get(params.request_id)
+        if pending is not None and pending.method == "subscriptions/listen":
+            self._outbound.pop(pending.id)
+            reason = "" if params.reason is msgspec.UNSET else f": {params.reason}"
+            pending.fail(RequestCancelled(f"The server ended the subscription{reason}"))
 
     def _meta_of(self, message: Envelope) -> models.RequestMeta | None:
         if message.meta is None:

@@ -124,7 +124,7 @@ class Request(msgspec.Struct, eq=False):
             members = b""
         try:
             self._answers.result(self.id, models.project(result, self.caller.revision), members=members)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             self.fail(RemoteError(f"The result of {self.method} cannot be encoded", code=INTERNAL_ERROR))
             raise LocalProtocolError(f"The result of {self.method} cannot be encoded: {error}") from error
         self.state = ANSWERED

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from taut import models
-from taut._core import Envelope, InFlight, Kind, Outgoing
+from taut._core import Envelope, InFlight, Kind, Outgoing, parse
 from taut.errors import (
     ConnectionClosed,
     InvalidMessage,
@@ -34,6 +34,7 @@ from taut.errors import (
     RequestTimeout,
     TautError,
 )
+from taut.mcp.batch import BatchReply
 from taut.mcp.inbound import Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.outbound import Deadlines, Pending, ProgressCallback
@@ -46,6 +47,8 @@ Message = Envelope | RemoteProtocolError
 REQUEST = Kind.REQUEST
 NOTIFICATION = Kind.NOTIFICATION
 BATCH = Kind.BATCH
+#: The one revision that has batches.
+BATCH_REVISION = "2025-03-26"
 
 
 class Notification:
@@ -115,8 +118,51 @@ class Peer:
         return None
 
     def _on_batch(self, message: Envelope) -> list[Event]:
-        self.reject(InvalidMessage("Expected one message, got a batch: only revision 2025-03-26 has batches"))
-        return []
+        reply = BatchReply(self.out)
+        events: list[Event] = []
+        try:
+            if self.revision != BATCH_REVISION:
+                raise InvalidMessage(
+                    "Expected one message, got a batch: only revision 2025-03-26 has batches"
+                )
+            items = message.items()
+            if len(items) > self.limits.max_batch:
+                raise LimitExceeded("max_batch", self.limits.max_batch, actual=len(items))
+        except RemoteProtocolError as error:
+            self.reject(error)
+            return []
+        for item in items:
+            event = self._receive_item(item, reply)
+            if event is not None:
+                events.append(event)
+        reply.seal()
+        return events
+
+    def _receive_item(self, item: models.Buffer, reply: BatchReply) -> Event | None:
+        limits = self.limits
+        try:
+            part = parse(
+                item, max_depth=limits.max_depth, max_digits=limits.max_digits, max_keys=limits.max_keys
+            )
+        except RemoteProtocolError as error:
+            reply.reject(error)
+            return None
+        if part.kind == BATCH:
+            reply.reject(InvalidMessage("Expected a message in a batch, got an array"))
+            return None
+        if part.kind != REQUEST:
+            event = self.receive(part)
+            return event if isinstance(event, Notification) else None
+        try:
+            if part.method == "initialize":
+                raise InvalidMessage("Expected initialize alone, got it in a batch")
+            request = self._on_request(part, reply.answers)
+        except (RemoteError, ProtocolError) as error:
+            self.refuse(part, error, reply.answers)
+            return None
+        if request is not None:
+            reply.expect(request)
+        return request
 
     def reject(self, error: RemoteProtocolError) -> None:
         """Answer a frame that is no message, with its id where one could be read."""
@@ -250,18 +296,25 @@ class Peer:
                 models.project(params, revision) if params is not msgspec.UNSET else params,
                 members=self._request_members(pending, meta),
             )
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             self._outbound.pop(pending.id)
             raise LocalProtocolError(f"The params of {method} cannot be encoded: {error}") from error
+        except LocalProtocolError:  # nothing that the revision has a word for
+            self._outbound.pop(pending.id)
+            raise
         return pending
 
     def _request_members(self, pending: Pending, meta: Mapping[str, Any] | None) -> bytes:
-        """Return the encoded ``"_meta": {...}`` of a request, or nothing: progress token, and the caller's ``meta``."""
+        """Return the encoded ``"_meta": {...}`` of a request, or nothing: the connection's own members, which the
+        caller's ``meta`` may replace, and the progress token."""
+        if meta:
+            own = msgspec.json.decode(b"{%b}" % self._meta_members) | dict(meta)
+            if pending.on_progress is not None:
+                own["progressToken"] = pending.id
+            return b'"_meta":' + msgspec.json.encode(own)
         members = [self._meta_members] if self._meta_members else []
         if pending.on_progress is not None:
             members.append(b'"progressToken":%d' % pending.id)
-        if meta:
-            members.append(msgspec.json.encode(meta)[1:-1])
         return b'"_meta":{%b}' % b",".join(members) if members else b""
 
     def _check_callable(self, method: str) -> None:

@@ -17,13 +17,11 @@ from typing import Any
 import msgspec
 
 from taut import models
-from taut._core import Envelope, Kind, Outgoing, parse
+from taut._core import Envelope, Outgoing
 from taut.errors import (
     LEGACY_RESOURCE_NOT_FOUND,
-    InvalidMessage,
     InvalidParams,
     InvalidRequest,
-    LimitExceeded,
     MethodNotFound,
     ProtocolError,
     RemoteError,
@@ -31,14 +29,12 @@ from taut.errors import (
     ResourceNotFound,
     UnsupportedProtocolVersion,
 )
-from taut.mcp.batch import BatchReply
 from taut.mcp.inbound import Caller, Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
-from taut.mcp.peer import Event, Notification, Peer
+from taut.mcp.peer import Notification, Peer
 
 __all__ = ["Era", "ServerPeer", "ServerProfile"]
 
-BATCH_REVISION = "2025-03-26"
 #: Log messages that a legacy client gets before it has asked for a level (the server may choose).
 DEFAULT_LOG_LEVEL = "info"
 #: Distinct ``_meta`` objects remembered per connection; a client sends the same one over and over.
@@ -258,51 +254,6 @@ class ServerPeer(Peer):
         if message.method == "notifications/initialized" and self.era is Era.LEGACY:
             self.ready = True
         return super()._on_notification(message)
-
-    def _on_batch(self, message: Envelope) -> list[Event]:
-        if self.revision != BATCH_REVISION:
-            return super()._on_batch(message)
-        reply = BatchReply(self.out)
-        events: list[Event] = []
-        try:
-            items = message.items()
-            if len(items) > self.limits.max_batch:
-                raise LimitExceeded("max_batch", self.limits.max_batch, actual=len(items))
-        except RemoteProtocolError as error:
-            self.reject(error)
-            return []
-        for item in items:
-            event = self._receive_item(item, reply)
-            if event is not None:
-                events.append(event)
-        reply.seal()
-        return events
-
-    def _receive_item(self, item: models.Buffer, reply: BatchReply) -> Event | None:
-        limits = self.limits
-        try:
-            part = parse(
-                item, max_depth=limits.max_depth, max_digits=limits.max_digits, max_keys=limits.max_keys
-            )
-        except RemoteProtocolError as error:
-            reply.reject(error)
-            return None
-        if part.kind == Kind.BATCH:
-            reply.reject(InvalidMessage("Expected a message in a batch, got an array"))
-            return None
-        if part.kind != Kind.REQUEST:
-            event = self.receive(part)
-            return event if isinstance(event, Notification) else None
-        try:
-            if part.method == "initialize":
-                raise InvalidMessage("Expected initialize alone, got it in a batch")
-            request = self._on_request(part, reply.answers)
-        except (RemoteError, ProtocolError) as error:
-            self.refuse(part, error, reply.answers)
-            return None
-        if request is not None:
-            reply.expect(request)
-        return request
 
     def reject(self, error: RemoteProtocolError) -> None:
         """Answer a frame that is no message. The id is null in the legacy era and absent in the modern one."""
