@@ -94,6 +94,30 @@ class TestKinds:
         with pytest.raises(ValueError, match="Expected a batch, got a request"):
             core.parse(message(id=1, method="ping")).items()
 
+    @pytest.mark.parametrize("raw_id", [b"7", b'"a\\u0062"', None])
+    def test_release_lets_go_of_the_bodies_and_keeps_the_rest(
+        self, core: SimpleNamespace, raw_id: bytes | None
+    ) -> None:
+        id_member = b"" if raw_id is None else b'"id":' + raw_id + b","
+        params = b'{"name":"n","uri":"u","arguments":{"x":1},"_meta":{},"more":1}'
+        frame = b'{"jsonrpc":"2.0",%b"method":"tools/call","params":%b}' % (id_member, params)
+        envelope = core.parse(frame)
+        key = envelope.id_key
+        for _ in range(2):
+            envelope.release()
+            assert (envelope.id, envelope.id_key) == (raw_id, key)
+            assert (envelope.method, envelope.name, envelope.size) == ("tools/call", "n", len(frame))
+            bodies = (
+                envelope.params,
+                envelope.arguments,
+                envelope.meta,
+                envelope.uri,
+                envelope.result,
+                envelope.error,
+            )
+            assert bodies == (None,) * 6
+            assert not envelope.extra_params
+
     def test_repr_names_what_it_is(self, core: SimpleNamespace) -> None:
         data = message(id="x", method="ping")
         assert repr(core.parse(data)) == f'<Envelope request ping id="x", {len(data)} bytes>'

@@ -42,7 +42,7 @@ cdef extern from "platform.h" nogil:
 
 
 cdef enum:
-    RETAIN_BYTES = 1 << 20  # a slab above this is given back once its large message is consumed
+    RETAIN_BYTES = 4 << 20  # a slab above this is given back once its large message is consumed
     MAX_READ_BYTES = 512 << 10  # with an unread tail this still fits into a slab that is retained
     NOGIL_BYTES = 256 << 10  # from here a transfer takes tens of microseconds: let other threads run
     MAX_RESERVE_BYTES = 1 << 30  # keeps size arithmetic far from overflow

@@ -45,7 +45,7 @@ cdef extern from "platform.h" nogil:
 cdef enum:
     INITIAL_BYTES = 4096
     PAYLOAD_BYTES = 512  # room made before encoding: most payloads then fit without growing
-    RETAIN_BYTES = 1 << 20  # memory above this is given back once it is written
+    RETAIN_BYTES = 4 << 20  # memory above this is given back once it is written
     NOGIL_BYTES = 256 << 10  # from here a transfer takes tens of microseconds: let other threads run
 
 cdef object unset = UNSET

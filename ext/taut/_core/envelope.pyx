@@ -85,7 +85,7 @@ def parse(
 @cython.no_gc
 @cython.freelist(64)
 cdef class Envelope:
-    """One parsed JSON-RPC message. It never changes, and holds its frame: release a Span only when done here.
+    """One parsed JSON-RPC message. It holds its frame until `release`: release a Span only when done here.
 
     Bodies are JSON text: `bytes` up to 1024 bytes, above that a view into the frame without copying.
     """
@@ -164,6 +164,13 @@ cdef class Envelope:
                 w.offset = item.stop
                 raise fault_of(&w)
         return found
+
+    def release(self):
+        """Let go of the frame: its bodies read as absent from then on; kind, id, method, name and size stay."""
+        cdef bytes id = self.id or b""
+        memset(&self.fields, 0, sizeof(Fields))
+        self.fields.id.stop = PyBytes_GET_SIZE(id)
+        self.frame = id
 
     def __repr__(self):
         what = self.kind.name.lower() if self.method is None else f"{self.kind.name.lower()} {self.method}"

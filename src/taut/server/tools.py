@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["call_tool"]
 
+#: From here on a message's memory is given back before its handler runs, not after.
+LARGE_BYTES = 64 * 1024
+
 logger = logging.getLogger("taut.server")
 
 
@@ -43,7 +46,10 @@ def call_tool(
         request.respond(tool_error(f"Invalid arguments for {tool.key}: {error}"))
         return None
     context = rounds = None
-    if function.context_parameter is not None:
+    if function.context_parameter is None:
+        if envelope.size > LARGE_BYTES:
+            envelope.release()
+    else:
         rounds = server.rounds(request)
         context = Context(server, request, connection, rounds)
     if function.is_async or tool.thread:

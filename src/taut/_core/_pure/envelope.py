@@ -156,7 +156,7 @@ class MessageWalk:
 
 @final
 class Envelope:
-    """One parsed JSON-RPC message. It never changes, and holds its frame."""
+    """One parsed JSON-RPC message. It holds its frame until `release`."""
 
     __slots__ = ("_frame", "_walk", "kind", "method", "name", "size")
 
@@ -248,6 +248,12 @@ class Envelope:
                 got = walker.data[pos] if pos < len(walker.data) else None
                 raise fault_error(Fault.EXPECTED_COMMA_OR_BRACKET, pos, got=got)
         return found
+
+    def release(self) -> None:
+        """Let go of the frame: its bodies read as absent from then on; kind, id, method, name and size stay."""
+        id_member = b"" if self.id is None else b',"id":' + self.id
+        self._frame = b'{"jsonrpc":"2.0","method":""%b}' % id_member
+        self._walk = parse(self._frame)._walk
 
     def __repr__(self) -> str:
         kind = self.kind.name.lower()
