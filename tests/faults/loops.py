@@ -15,7 +15,7 @@ FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
 }
 #: Seconds after which a coroutine under test hangs.
-PATIENCE_S = 30.0
+PATIENCE_S = 12.0
 
 
 class Run:

@@ -39,14 +39,21 @@ def enlarge_pipe(fd: int) -> None:
 
 
 class PipeTransport:
-    """Reads ``read_fd`` and writes ``write_fd``, which it owns and closes."""
+    """Reads ``read_fd`` and writes ``write_fd``, which it owns and closes.
 
-    def __init__(self, read_fd: int, write_fd: int, *, limits: Limits = DEFAULT_LIMITS) -> None:
+    :param pauses: stop reading from a peer that does not read. For the server's end: it answers, so what it has not
+        read it need not answer. Were both ends to do so, two that write much would wait for each other.
+    """
+
+    def __init__(
+        self, read_fd: int, write_fd: int, *, limits: Limits = DEFAULT_LIMITS, pauses: bool = True
+    ) -> None:
         self.buffer = ReceiveBuffer(max_bytes=limits.max_message_bytes + PIPE_BYTES)
         self.out = Outgoing()
         self._read_fd = read_fd
         self._write_fd = write_fd
         self._max_unsent = limits.max_unsent_bytes
+        self._pauses = pauses
         self._receiver: Receiver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reading = False
@@ -186,7 +193,8 @@ class PipeTransport:
             self._waiting_to_write = True
             loop.add_writer(self._write_fd, self._write)
         if unsent > self._max_unsent:
-            self._pause()
+            if self._pauses:
+                self._pause()
             if self._drained is None and loop is not None:
                 self._drained = loop.create_future()
         elif self._drained is not None:

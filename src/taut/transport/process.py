@@ -65,7 +65,8 @@ class ProcessTransport(PipeTransport):
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        super().__init__(_take(self._process.stdout), _take(self._process.stdin), limits=limits)
+        out, into = _take(self._process.stdout), _take(self._process.stdin)
+        super().__init__(out, into, limits=limits, pauses=False)
         self._stderr = _Stderr(_take(self._process.stderr), stderr)
         self._exit_fd: int | None = None
         self._exited: asyncio.Future[None] | None = None
@@ -165,6 +166,14 @@ class ProcessTransport(PipeTransport):
         return f"{text}; its stderr ended with:\n{tail}" if tail else text
 
     # -- the end
+
+    def close(self) -> None:
+        """End the connection and then the child; one that was never talked to is ended at once."""
+        if self._loop is None and not self._closing:
+            self._signal_group(_KILL)
+            self._process.wait()
+            self._stderr.close()
+        super().close()
 
     def _lose(self, error: TransportError | None) -> None:
         if self._receiver is None:
