@@ -371,7 +371,7 @@ class Client:
         )
         self._subscriptions.add(subscription)
         try:
-            await subscription.open()
+            await subscription.open(self._timeout_s)
         except BaseException:
             self._subscriptions.discard(subscription)
             raise
@@ -379,6 +379,9 @@ class Client:
 
     def _forget(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
+
+    def _subscribed(self, uri: str) -> bool:
+        return any(subscription.wants(uri) for subscription in self._subscriptions)
 
     def _on_message(self, notification: Notification) -> None:
         params = notification.params()

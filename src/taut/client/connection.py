@@ -108,7 +108,7 @@ class ClientConnection(Connection[ClientPeer]):
 
     # -- streams
 
-    async def open_stream(self, params: models.SubscriptionsListenParams) -> Stream:
+    def open_stream(self, params: models.SubscriptionsListenParams) -> Stream:
         """Open ``subscriptions/listen``; the stream ends with the connection, or when it is closed."""
         stream = Stream(self)
         stream.open(params)
@@ -143,10 +143,16 @@ class Stream:
         if not self.ended.done():
             self.ended.set_result(None)
 
+    @property
+    def error(self) -> TautError | None:
+        """What ended the stream, if it was an error."""
+        error: TautError | None = self._pending.error
+        return error
+
     def check(self) -> None:
         """Raise what ended the stream, if it was an error."""
-        if self._pending.error is not None:
-            raise self._pending.error
+        if self.error is not None:
+            raise self.error
 
     def close(self) -> None:
         """Tell the server to stop."""

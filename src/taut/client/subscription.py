@@ -7,14 +7,16 @@ subscribed one by one, and list changes come to everyone: they are picked from w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from taut import models
-from taut.errors import TautError
+from taut.errors import ConnectionClosed, RemoteError, RequestTimeout, TautError
 
 if TYPE_CHECKING:
     from taut.client.client import Client
@@ -35,11 +37,13 @@ class Change(NamedTuple):
 
 
 class Subscription:
-    """An async iterator of `Change`; ends when it is closed, raises when the connection is lost."""
+    """An async iterator of `Change`; ends when either side closes it, raises when the connection is lost."""
 
     def __init__(
         self, client: Client, resources: frozenset[str], *, tools: bool, prompts: bool, resource_list: bool
     ) -> None:
+        #: What the server agreed to tell (modern era), once `open` has returned; None where it does not say.
+        self.honoured: models.SubscriptionFilter | None = None
         self._client = client
         self._resources = resources
         self._lists = {
@@ -58,12 +62,36 @@ class Subscription:
         self._closed = False
         self._error: TautError | None = None
 
-    async def open(self) -> None:
-        """Subscribe; returns when the server has acknowledged."""
-        if not self._client.agreement.modern:
+    # -- beginning
+
+    async def open(self, timeout_s: float | None) -> None:
+        """Subscribe; returns when the server has acknowledged. Cancelling it leaves nothing behind.
+
+        :raises taut.errors.RequestTimeout: no acknowledgement within ``timeout_s``.
+        """
+        try:
+            if self._client.agreement.modern:
+                await self._listen(timeout_s)
+            else:
+                await self._subscribe()
+        except BaseException:
+            self._closed = True
+            if self._stream is not None:
+                self._stream.close()
+            raise
+
+    async def _subscribe(self) -> None:
+        subscribed: set[str] = set()
+        try:
             for uri in sorted(self._resources):
                 await self._client.request("resources/subscribe", models.SubscribeParams(uri=uri))
-            return
+                subscribed.add(uri)
+        except RemoteError:
+            self._client._forget(self)
+            await self._unsubscribe(subscribed)
+            raise
+
+    async def _listen(self, timeout_s: float | None) -> None:
         wanted = models.SubscriptionFilter(
             tools_list_changed="notifications/tools/list_changed" in self._lists or msgspec.UNSET,
             prompts_list_changed="notifications/prompts/list_changed" in self._lists or msgspec.UNSET,
@@ -72,13 +100,17 @@ class Subscription:
         )
         connection = self._client.connection
         self._acknowledged = connection.loop.create_future()
-        self._stream = await connection.open_stream(models.SubscriptionsListenParams(notifications=wanted))
+        self._stream = stream = connection.open_stream(models.SubscriptionsListenParams(notifications=wanted))
+        stream.ended.add_done_callback(self._on_stream_ended)
         done, _ = await asyncio.wait(
-            (self._acknowledged, self._stream.ended), return_when=asyncio.FIRST_COMPLETED
+            (self._acknowledged, stream.ended), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
+        if not done:
+            raise RequestTimeout("subscriptions/listen", timeout_s or 0.0)
         if self._acknowledged not in done:
-            self._closed = True
-            self._stream.check()
+            stream.check()
+
+    # -- what the server says
 
     def offer(self, method: str, params: Any) -> None:
         """Take a notification of the server, if it belongs here."""
@@ -88,6 +120,7 @@ class Subscription:
                 return
             if method == "notifications/subscriptions/acknowledged":
                 if self._acknowledged is not None and not self._acknowledged.done():
+                    self.honoured = params.notifications
                     self._acknowledged.set_result(None)
                 return
         uri = getattr(params, "uri", None)
@@ -95,10 +128,21 @@ class Subscription:
             self._waiting.append(Change(method, uri))
             self._wake_up()
 
+    def _on_stream_ended(self, ended: asyncio.Future[None]) -> None:
+        self._client._forget(self)
+        error = None if self._stream is None else self._stream.error
+        if error is None:
+            self._closed = True
+            self._wake_up()
+        else:
+            self.end(error)
+
     def end(self, error: TautError) -> None:
-        """End with ``error``: the connection is gone."""
+        """End with ``error``: the connection is gone, or the server has cancelled."""
         self._error = error
         self._wake_up()
+
+    # -- reading
 
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -115,8 +159,15 @@ class Subscription:
                 raise StopAsyncIteration
             if self._error is not None:
                 raise self._error
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
+            if self._wake is None or self._wake.done():
+                self._wake = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._wake)  # others may wait for it as well
+
+    # -- the end
+
+    def wants(self, uri: str) -> bool:
+        """Whether updates of the resource are read here."""
+        return uri in self._resources
 
     async def close(self) -> None:
         """Unsubscribe. Twice is fine."""
@@ -125,13 +176,17 @@ class Subscription:
         self._closed = True
         self._client._forget(self)
         self._wake_up()
-        if self._error is not None:
-            return
         if self._stream is not None:
             self._stream.close()
-            return
-        for uri in sorted(self._resources):
-            await self._client.request("resources/unsubscribe", models.UnsubscribeParams(uri=uri))
+        elif self._error is None:
+            with contextlib.suppress(ConnectionClosed):  # which ends every subscription
+                await self._unsubscribe(self._resources)
+
+    async def _unsubscribe(self, resources: Iterable[str]) -> None:
+        """End legacy subscriptions, which are one for the whole session, where no other reader is left."""
+        for uri in sorted(resources):
+            if not self._client._subscribed(uri):
+                await self._client.request("resources/unsubscribe", models.UnsubscribeParams(uri=uri))
 
     async def __aenter__(self) -> Subscription:
         return self
