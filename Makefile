@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 LOCK := $(shell command -v flock >/dev/null && echo flock .build.lock)
 # Holds a server of another make, apart from ours: its dependencies are its own.
 DEMO := .demo
+PARALLEL := -n auto --dist worksteal
 UNIT := -m 'not interop and not faults and not soak'
 # What stands on the core: run once more on its pure twin (tests/core itself runs on both).
 ABOVE := tests/mcp tests/transport tests/server tests/client
@@ -30,8 +31,8 @@ build: $(STAMP)  ## rebuild the compiled core in place
 	$(LOCK) $(BIN)/python setup.py --quiet build_ext --inplace
 
 test: dev  ## unit tests, on the compiled core and on its pure twin
-	$(BIN)/python -m pytest $(UNIT) tests
-	TAUT_PURE=1 $(BIN)/python -m pytest -q $(UNIT) $(wildcard $(ABOVE))
+	$(BIN)/python -m pytest $(PARALLEL) $(UNIT) tests
+	TAUT_PURE=1 $(BIN)/python -m pytest $(PARALLEL) -q $(UNIT) $(wildcard $(ABOVE))
 
 asan: $(STAMP)  ## tests of the core under the address and undefined-behaviour sanitizers
 	scripts/asan.sh

@@ -110,7 +110,9 @@ def main() -> None:
         (wheel,) = (place / "dist").glob("*.whl")
         check_sdist(sdist)
         check_wheel(wheel)
-        print(f"{sdist.name}: {sdist.stat().st_size // 1024} KB; {wheel.name}: {wheel.stat().st_size // 1024} KB")
+        print(
+            f"{sdist.name}: {sdist.stat().st_size // 1024} KB; {wheel.name}: {wheel.stat().st_size // 1024} KB"
+        )
         for number, options in enumerate(([], ["--editable"])):
             part = place / str(number)
             part.mkdir()

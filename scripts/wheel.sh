@@ -32,7 +32,7 @@ check() { # check VENV: the fast tests, on the wheel that is installed there
     cp -R tests pyproject.toml README.md "$work/checkout/"
     (
         cd "$work/checkout"
-        export PATH="$1/bin" CC=false CXX=false
+        export PATH="$1/bin:$work/bin" CC=false CXX=false
         unset PYTHONPATH
         python -c 'import taut._core as core; assert core.COMPILED, "expected the compiled core, got the pure twin"'
         python -m pytest -q -p no:cacheprovider -m 'not interop and not faults and not soak' tests
@@ -44,6 +44,10 @@ mkdir -p "$work" wheelhouse
 rm -f dist/taut-*.tar.gz
 "$tool" -m build --sdist --outdir dist . >"$work/sdist.log" || { cat "$work/sdist.log"; exit 1; }
 
+# What the tests start, and no compiler.
+mkdir "$work/bin"
+for program in cat env false kill ps sh sleep true; do ln -s "$(command -v $program)" "$work/bin/$program"; done
+
 [ $# -gt 0 ] || set -- $(interpreters)
 for python in "$@"; do
     name=$("$python" -c 'import sys; print("cp3%d" % sys.version_info[1])')
@@ -52,7 +56,7 @@ for python in "$@"; do
     "$work/$name/bin/python" -m pip install -qq 'pip>=25.1'
     "$work/$name/bin/python" -m pip wheel -qq --no-deps --wheel-dir "$work/raw-$name" dist/taut-*.tar.gz
     if [ "$(uname)" = Linux ]; then
-        PATH="$(dirname "$tool"):$PATH" "$tool" -m auditwheel -q repair --wheel-dir wheelhouse "$work/raw-$name"/*.whl
+        PATH="$(dirname "$tool"):$PATH" "$tool" -m auditwheel repair --wheel-dir wheelhouse "$work/raw-$name"/*.whl
     else
         cp "$work/raw-$name"/*.whl wheelhouse/
     fi
