@@ -15,7 +15,7 @@ import msgspec
 
 from taut import models
 from taut.errors import InvalidParams, MissingRequiredClientCapability, RemoteProtocolError
-from taut.mcp.schema import schema_of
+from taut.mcp.form import form_schema
 
 if TYPE_CHECKING:
     from taut.mcp.sealing import StateSealer
@@ -102,7 +102,7 @@ def Elicit(message: str, schema: type | dict[str, Any]) -> Question:
     """
     if not isinstance(schema, dict):
         kind = schema
-        schema = schema_of(kind)
+        schema = form_schema(kind)
         params = models.ElicitParams(message=message, requested_schema=schema)
         return Question("elicitation/create", params, "elicitation", kind)
     params = models.ElicitParams(message=message, requested_schema=schema)
