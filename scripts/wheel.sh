@@ -29,13 +29,13 @@ interpreters() {
 
 check() { # check VENV: the fast tests, on the wheel that is installed there
     rm -rf "$work/checkout" && mkdir -p "$work/checkout"
-    cp -R tests pyproject.toml README.md "$work/checkout/"
+    cp -R tests examples pyproject.toml README.md "$work/checkout/"
     (
         cd "$work/checkout"
         export PATH="$1/bin:$work/bin" CC=false CXX=false
         unset PYTHONPATH
         python -c 'import taut._core as core; assert core.COMPILED, "expected the compiled core, got the pure twin"'
-        python -m pytest -q -p no:cacheprovider -m 'not interop and not faults and not soak' tests
+        python -m pytest -q -n auto --dist worksteal -p no:cacheprovider -m 'not interop and not faults and not soak' tests
     )
 }
 
