@@ -8,12 +8,12 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from taut.errors import ConfigError
+from taut.errors import ConfigError, TautError
 from taut.server.server import Server
 
 __all__ = ["load_server"]
@@ -28,11 +28,10 @@ def load_server(spec: str) -> Server:
     :raises taut.errors.ConfigError: there is no such file, module or object; the code fails; there is not one server.
     """
     place, _, name = spec.rpartition(":") if _names_object(spec) else (spec, "", "")
+    load = _file_loader(Path(place)) if place.endswith(".py") else _module_loader(place)
     with contextlib.redirect_stdout(sys.stderr), _without_runs():
         try:
-            module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-        except ConfigError:
-            raise
+            module = load()
         except Exception as error:  # the border to the user's code
             raise ConfigError(f"Cannot load {place}: {_blame(error)}") from error
     return _named(module, place, name) if name else _only(module, place)
@@ -43,27 +42,34 @@ def _names_object(spec: str) -> bool:
     return bool(colon) and all(part.isidentifier() for part in name.split("."))
 
 
-def _load_file(path: Path) -> ModuleType:
+def _file_loader(path: Path) -> Callable[[], ModuleType]:
     if not path.is_file():
-        raise ConfigError(
-            f"Expected a Python file, got {path}, which is {'a directory' if path.is_dir() else 'not there'}"
-        )
+        what = "a directory" if path.is_dir() else "not there"
+        raise ConfigError(f"Expected a Python file, got {path}, which is {what}")
     path = path.resolve()
-    sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses, pickle and get_type_hints look the module up
-    spec.loader.exec_module(module)
-    return module
+
+    def load() -> ModuleType:
+        sys.path.insert(0, str(path.parent))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module  # dataclasses, pickle and get_type_hints look the module up
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
-def _load_module(name: str) -> ModuleType:
+def _module_loader(name: str) -> Callable[[], ModuleType]:
     if not all(part.isidentifier() for part in name.split(".")):
         raise ConfigError(f"Expected server.py, server.py:app or package.module:app, got {name!r}")
-    sys.path.insert(0, os.getcwd())
-    return importlib.import_module(name)
+
+    def load() -> ModuleType:
+        sys.path.insert(0, os.getcwd())
+        return importlib.import_module(name)
+
+    return load
 
 
 @contextlib.contextmanager
@@ -79,7 +85,7 @@ def _without_runs() -> Iterator[None]:
 
 def _blame(error: Exception) -> str:
     """Return what went wrong and, where there is one, the last line of the user's code that led to it."""
-    what = f"{type(error).__name__}: {error}"
+    what = str(error) if isinstance(error, TautError) else f"{type(error).__name__}: {error}"
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not _is_machinery(one.filename)]
     if isinstance(error, SyntaxError) or not frames:
         return what
@@ -87,7 +93,8 @@ def _blame(error: Exception) -> str:
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename == __file__ or filename.startswith("<frozen")
+    """Tell the code that loads, and taut's own, from the user's."""
+    return filename.startswith(("<frozen", str(Path(__file__).parents[1])))
 
 
 def _named(module: ModuleType, place: str, name: str) -> Server:

@@ -36,10 +36,10 @@ def types_of(schema: Any, root: Schema, depth: int = 0) -> frozenset[str]:
     schema = resolve(schema, root)
     named = schema.get("type")
     if isinstance(named, str):
-        return frozenset({named})
+        named = [named]
     if isinstance(named, list):
-        return frozenset(one for one in named if isinstance(one, str))
-    if isinstance(schema.get("enum"), list):
+        return ALL_TYPES.intersection(one for one in named if isinstance(one, str)) or ALL_TYPES
+    if isinstance(schema.get("enum"), list) and schema["enum"]:
         return frozenset(map(_type_of_value, schema["enum"]))
     if "const" in schema:
         return frozenset({_type_of_value(schema["const"])})
@@ -52,7 +52,7 @@ def types_of(schema: Any, root: Schema, depth: int = 0) -> frozenset[str]:
 
 def type_text(schema: Any, root: Schema, depth: int = 0) -> str:
     """Return the type that ``schema`` describes as one would write it: ``string[]``, ``integer | null``."""
-    title = schema.get("$ref", "").rpartition("/")[2] if isinstance(schema, dict) else ""
+    title = str(schema.get("$ref", "")).rpartition("/")[2] if isinstance(schema, dict) else ""
     schema = resolve(schema, root)
     if "enum" in schema or "const" in schema:
         return _choices(schema.get("enum", [schema.get("const")]))
@@ -65,7 +65,7 @@ def type_text(schema: Any, root: Schema, depth: int = 0) -> str:
         item = type_text(schema.get("items", {}), root, depth + 1)
         return f"({item})[]" if " | " in item else f"{item}[]"
     if types == {"object"}:
-        return title or schema.get("title") or "object"
+        return title or str(schema.get("title") or "object")
     return "any" if types == ALL_TYPES else " | ".join(sorted(types, key=lambda one: (one == "null", one)))
 
 
@@ -75,7 +75,7 @@ def signature(schema: Schema) -> list[tuple[str, str, str]]:
     required = schema.get("required")
     if not isinstance(properties, dict):
         return []
-    needed = set(required) if isinstance(required, list) else set()
+    needed = required if isinstance(required, list) else []
     return [
         (name, type_text(one, schema), "" if name in needed else _default(one))
         for name, one in properties.items()
