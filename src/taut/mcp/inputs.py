@@ -15,7 +15,7 @@ import msgspec
 
 from taut import models
 from taut.errors import InvalidParams, MissingRequiredClientCapability, RemoteProtocolError
-from taut.mcp.form import form_schema
+from taut.mcp.form import check_answer, check_form, form_schema
 
 if TYPE_CHECKING:
     from taut.mcp.sealing import StateSealer
@@ -70,13 +70,16 @@ class Question(msgspec.Struct, frozen=True):
     def answer(self, result: Any) -> Any:
         """Return the client's ``result`` as the handler gets it.
 
-        :raises msgspec.ValidationError: the content of a form does not fit its class.
+        :raises ValueError: the content of a form does not fit it, or its class (`msgspec.ValidationError`).
         """
         if isinstance(result, models.ElicitResult):
-            content = None if result.content is msgspec.UNSET else result.content
-            if self.kind is not None and result.action == "accept":
-                content = msgspec.convert(content, self.kind)
-            return Elicited(result.action, content)
+            if result.action != "accept" or self.params.requested_schema is msgspec.UNSET:
+                return Elicited(result.action)
+            content = {} if result.content is msgspec.UNSET else result.content
+            check_answer(self.params.requested_schema, content)
+            return Elicited(
+                result.action, content if self.kind is None else msgspec.convert(content, self.kind)
+            )
         if isinstance(result, models.ListRootsResult):
             return result.roots
         return result
@@ -99,12 +102,15 @@ def Elicit(message: str, schema: type | dict[str, Any]) -> Question:
 
     ``schema`` is a flat object schema (specification, "Elicitation"), or a class with such fields (msgspec Struct,
     dataclass, TypedDict), to which the answer is then decoded.
+
+    :raises taut.errors.ConfigError: no form can ask for that.
     """
     if not isinstance(schema, dict):
         kind = schema
         schema = form_schema(kind)
         params = models.ElicitParams(message=message, requested_schema=schema)
         return Question("elicitation/create", params, "elicitation", kind)
+    check_form(schema)
     params = models.ElicitParams(message=message, requested_schema=schema)
     return Question("elicitation/create", params, "elicitation")
 
@@ -190,10 +196,7 @@ class Rounds:
     def _decode(self, key: str, question: Question) -> Any:
         try:
             return question.answer(models.decode_input_response(question.method, self._answers[key]))
-        except (
-            RemoteProtocolError,
-            msgspec.ValidationError,
-        ) as error:  # not a result; not what the form asks
+        except (RemoteProtocolError, ValueError) as error:  # not a result; not what the form asks
             raise InvalidParams(f"Invalid inputResponses[{key!r}]: {error}") from error
 
     def result(self, needed: InputNeeded, now: float) -> models.InputRequiredResult:

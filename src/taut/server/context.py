@@ -11,7 +11,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from taut import models
-from taut.errors import LocalProtocolError
+from taut.errors import InvalidParams, LocalProtocolError
 from taut.mcp.inbound import Caller, Request, RequestState
 from taut.mcp.inputs import Elicit, Elicited, ListRoots, Question, Rounds, Sample
 
@@ -144,7 +144,12 @@ class Context:
             )
         asked = questions.values()
         results = await asyncio.gather(*(self._connection.ask(one.method, one.params) for one in asked))
-        return {key: one.answer(result) for key, one, result in zip(questions, asked, results, strict=True)}
+        try:
+            return {
+                key: one.answer(result) for key, one, result in zip(questions, asked, results, strict=True)
+            }
+        except ValueError as error:  # not what the form asks
+            raise InvalidParams(f"Invalid answer of the client: {error}") from error
 
     async def _ask_one(self, question: Question, key: str | None) -> Any:
         name = key or ("answer" if self._rounds is None else self._rounds.key(question.method))
