@@ -35,7 +35,9 @@ def compiler_flags() -> tuple[list[str], list[str]]:
 
 
 compile_args, link_args = compiler_flags()
-macros = [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if TRACE else []
+macros = (
+    [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")] if TRACE else []
+)
 
 extensions = [
     Extension(

@@ -46,7 +46,7 @@ rm -f dist/taut-*.tar.gz
 
 # What the tests start, and no compiler.
 mkdir "$work/bin"
-for program in cat env false kill ps sh sleep true; do ln -s "$(command -v $program)" "$work/bin/$program"; done
+for program in cat echo env false kill ps sh sleep true; do ln -s "$(command -v $program)" "$work/bin/$program"; done
 
 [ $# -gt 0 ] || set -- $(interpreters)
 for python in "$@"; do
