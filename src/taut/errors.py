@@ -94,10 +94,12 @@ class LocalProtocolError(ProtocolError):
 class RemoteProtocolError(ProtocolError):
     """The peer sent something that the protocol forbids.
 
-    ``id`` is the JSON text of the message's id, when one can be read: the answer needs it.
+    ``id`` is the JSON text of the message's id, when one can be read: the answer needs it. ``is_answer`` tells that
+    the message is itself an answer, though a malformed one: its id is one of ours then, not of the peer's.
     """
 
     id: bytes | None = None
+    is_answer: bool = False
 
 
 class ParseError(RemoteProtocolError):

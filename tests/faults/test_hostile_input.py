@@ -183,7 +183,6 @@ def test_line_gets_its_error_and_the_next_call_is_answered(wire: tuple[Wire, str
     assert "result" in answer
 
 
-@pytest.mark.xfail(reason="the core does not yet tell a malformed answer from a malformed request")
 @pytest.mark.parametrize(
     "line",
     [b'{"jsonrpc":"2.0","id":1,"error":1}', b'{"jsonrpc":"2.0","id":1,"result":{},"error":{}}'],

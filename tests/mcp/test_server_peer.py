@@ -338,6 +338,16 @@ class TestMalformed:
         wire.say(b"{")
         assert "id" not in wire.heard_one()
 
+    @pytest.mark.parametrize(
+        "raw", [b'{"jsonrpc":"2.0","id":1,"error":1}', b'{"jsonrpc":"2.0","id":1,"result":{},"error":{}}']
+    )
+    def test_malformed_answers_are_refused_without_their_id(self, raw: bytes) -> None:
+        wire = ServerWire()
+        wire.initialize()
+        wire.say(raw)
+        message = wire.heard_one()
+        assert (message["id"], message["error"]["code"], wire.peer.stray_answers) == (None, -32600, 1)
+
     def test_error_responses_without_an_id_are_not_answered(self) -> None:
         wire = ServerWire()
         wire.initialize()

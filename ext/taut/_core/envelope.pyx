@@ -294,7 +294,10 @@ cdef object parse_frame(object frame, Limits* limits):
         envelope.frame = frame
         envelope.size = size
         error = classify(&w, envelope)
-        return envelope if error is None else error
+        if error is None:
+            return envelope
+        error.is_answer = fields.method.stop == 0 and (fields.result.stop != 0 or fields.error.stop != 0)
+        return error
     finally:
         close_walker(&w)
         PyBuffer_Release(&view)

@@ -138,11 +138,7 @@ class ClientPeer(Peer):
         """
         self.malformed += 1
         self.last_malformed = error
-        raw_id: bytes | None = getattr(error, "id", None)
-        if raw_id is not None and raw_id.isdigit():
-            pending: Pending | None = self._outbound.pop(int(raw_id[:20]))
-            if pending is not None:
-                pending.fail(error)
+        self._on_malformed_answer(error)
 
     def _request_members(self, pending: Pending, meta: Mapping[str, Any] | None) -> bytes:
         if pending.method == "initialize":

@@ -230,6 +230,15 @@ class Peer:
         except RemoteProtocolError as error:
             pending.fail(error)
 
+    def _on_malformed_answer(self, error: RemoteProtocolError) -> None:
+        """End the request of ours that a malformed answer names, so that its caller does not wait for another."""
+        raw_id = error.id
+        pending = self._outbound.pop(int(raw_id)) if raw_id is not None and raw_id[:20].isdigit() else None
+        if pending is None:
+            self.stray_answers += 1
+        else:
+            pending.fail(error)
+
     # -- requests of the peer: called by Request
 
     def _admit(self, request: Request) -> None:

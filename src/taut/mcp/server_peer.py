@@ -256,8 +256,14 @@ class ServerPeer(Peer):
         return super()._on_notification(message)
 
     def reject(self, error: RemoteProtocolError) -> None:
-        """Answer a frame that is no message. The id is null in the legacy era and absent in the modern one."""
-        raw_id: bytes | None = getattr(error, "id", None)
+        """Answer a frame that is no message. The id is null in the legacy era and absent in the modern one.
+
+        A malformed answer ends the request of ours that it names. What is said of it does not name that id: the
+        client would take it for one of its own.
+        """
+        if error.is_answer:
+            self._on_malformed_answer(error)
+        raw_id = None if error.is_answer else error.id
         data = msgspec.UNSET if error.data is None else error.data
         self.out.error(raw_id, error.code, error.message, data, null_id=self.era is not Era.MODERN)
 

@@ -176,7 +176,12 @@ class Envelope:
         envelope._frame = frame
         envelope._walk = walk
         envelope.size = len(walk.data)
-        envelope.kind = walk.classify()
+        try:
+            envelope.kind = walk.classify()
+        except RemoteProtocolError as error:
+            members = walk.members
+            error.is_answer = b"method" not in members and (b"result" in members or b"error" in members)
+            raise
         envelope.method = decode_text(walk.text(walk.members.get(b"method")))
         if envelope.method is not None:
             envelope.method = sys.intern(envelope.method)
