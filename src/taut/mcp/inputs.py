@@ -9,26 +9,38 @@ a question must bear repeating. Answers of earlier rounds travel in the sealed r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from taut import models
-from taut.errors import InvalidParams, MissingRequiredClientCapability, RemoteProtocolError
+from taut.errors import (
+    ConfigError,
+    InvalidParams,
+    LocalProtocolError,
+    MissingRequiredClientCapability,
+    RemoteProtocolError,
+)
 from taut.mcp.form import check_answer, check_form, form_schema
 
 if TYPE_CHECKING:
+    from taut.mcp.inbound import Caller
     from taut.mcp.sealing import StateSealer
 
 __all__ = [
     "METHODS_WITH_INPUT",
     "Elicit",
+    "ElicitUrl",
     "Elicited",
     "InputNeeded",
     "ListRoots",
     "Question",
     "Rounds",
     "Sample",
+    "can_answer",
+    "capability_of",
+    "check_input",
 ]
 
 #: How a question is written in an ``input_required`` result.
@@ -45,27 +57,50 @@ METHODS_WITH_INPUT = frozenset(
 )
 
 
+def capability_of(method: str, params: Any) -> str:
+    """Return the client capability that a question needs."""
+    if method == "elicitation/create":
+        return "elicitation.url" if params.mode == "url" else "elicitation.form"
+    if method == "sampling/createMessage":
+        with_tools = params.tools is not msgspec.UNSET or params.tool_choice is not msgspec.UNSET
+        return "sampling.tools" if with_tools else "sampling"
+    return "roots"
+
+
+def can_answer(
+    capabilities: models.ClientCapabilities | models.ServerCapabilities, capability: str
+) -> bool:
+    """Tell whether a client declared ``capability``; forms are what an empty ``elicitation`` object means."""
+    if capability == "elicitation.form" and not models.declares(capabilities, "elicitation.url"):
+        capability = "elicitation"
+    return models.declares(capabilities, capability)
+
+
 class Question(msgspec.Struct, frozen=True):
     """A request to the client, whichever way it travels."""
 
     method: str
     params: Any
-    capability: str
     #: The class that the content of an accepted form is decoded to.
     kind: Any = None
 
-    def check(self, capabilities: models.ClientCapabilities | models.ServerCapabilities) -> None:
+    def check(self, caller: Caller) -> None:
         """Refuse a question that the client did not say it can answer.
 
         :raises taut.errors.MissingRequiredClientCapability: with ``data.requiredCapabilities``.
         """
-        if not models.declares(capabilities, self.capability):
-            first, _, second = self.capability.partition(".")
-            required: dict[str, Any] = {first: {second: {}} if second else {}}
-            raise MissingRequiredClientCapability(
-                f"{self.method} needs the client capability {self.capability}, which was not declared",
-                data={"requiredCapabilities": required},
-            )
+        needed = capability_of(self.method, self.params)
+        known = caller.revision not in models.LEGACY or models.lookup(self.method, caller.revision) is not None
+        if known and can_answer(caller.capabilities, needed):
+            return
+        if needed == "elicitation.form" and not models.declares(caller.capabilities, "elicitation"):
+            needed = "elicitation"
+        first, _, second = needed.partition(".")
+        required: dict[str, Any] = {first: {second: {}} if second else {}}
+        raise MissingRequiredClientCapability(
+            f"{self.method} needs the client capability {needed}, which was not declared",
+            data={"requiredCapabilities": required},
+        )
 
     def answer(self, result: Any) -> Any:
         """Return the client's ``result`` as the handler gets it.
@@ -109,21 +144,75 @@ def Elicit(message: str, schema: type | dict[str, Any]) -> Question:
         kind = schema
         schema = form_schema(kind)
         params = models.ElicitParams(message=message, requested_schema=schema)
-        return Question("elicitation/create", params, "elicitation", kind)
+        return Question("elicitation/create", params, kind)
     check_form(schema)
     params = models.ElicitParams(message=message, requested_schema=schema)
-    return Question("elicitation/create", params, "elicitation")
+    return Question("elicitation/create", params)
+
+
+def ElicitUrl(message: str, url: str, *, elicitation_id: str | None = None) -> Question:
+    """Ask the user to open ``url``, for what must not pass through the client: credentials, payments, consent.
+
+    Accepting means that the user will open it, not that anything has been done there. 2025-11-25 knows the
+    elicitation by ``elicitation_id``, a random one unless given.
+
+    :raises taut.errors.ConfigError: the URL is none.
+    """
+    # Imported here: few servers ask for this, and hashing is a tenth of a server's start-up.
+    from secrets import token_urlsafe
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if not (parts.scheme and parts.netloc):
+        raise ConfigError(f"Expected an absolute URL to open, got {url!r}")
+    identifier = token_urlsafe() if elicitation_id is None else elicitation_id
+    params = models.ElicitParams(message=message, mode="url", url=url, elicitation_id=identifier)
+    return Question("elicitation/create", params)
 
 
 def Sample(messages: list[models.SamplingMessage], *, max_tokens: int, **options: Any) -> Question:
-    """Ask the client's model for a message (specification, "Sampling")."""
+    """Ask the client's model for a message (specification, "Sampling").
+
+    :raises taut.errors.ConfigError: the uses and the results of tools in ``messages`` do not belong together.
+    """
+    _check_tool_messages(messages)
     params = models.CreateMessageParams(messages=messages, max_tokens=max_tokens, **options)
-    return Question("sampling/createMessage", params, "sampling")
+    return Question("sampling/createMessage", params)
+
+
+def _check_tool_messages(messages: list[models.SamplingMessage]) -> None:
+    """Refuse what providers refuse: results among other content, and uses that are not answered at once."""
+    open_uses: set[str] = set()
+    for number, message in enumerate(messages):
+        blocks = message.content if isinstance(message.content, list) else [message.content]
+        results = {block.tool_use_id for block in blocks if isinstance(block, models.ToolResultContent)}
+        if results and not all(isinstance(block, models.ToolResultContent) for block in blocks):
+            raise ConfigError(f"messages[{number}]: expected tool results alone, got other content with them")
+        if results != open_uses:
+            raise ConfigError(
+                f"messages[{number}]: expected results for the tool uses {sorted(open_uses)}, got {sorted(results)}"
+            )
+        open_uses = {block.id for block in blocks if isinstance(block, models.ToolUseContent)}
+    if open_uses:
+        raise ConfigError(f"Expected results for the tool uses {sorted(open_uses)} after the last message")
 
 
 def ListRoots() -> Question:
     """Ask for the client's roots."""
-    return Question("roots/list", models.RequestParams(), "roots")
+    return Question("roots/list", models.RequestParams())
+
+
+def check_input(result: models.InputRequiredResult, caller: Caller) -> None:
+    """Refuse an ``input_required`` result of a handler's own making that the client cannot take.
+
+    :raises taut.errors.LocalProtocolError: the revision has no such results.
+    :raises taut.errors.MissingRequiredClientCapability: the client did not declare what a request in it needs.
+    """
+    if caller.revision in models.LEGACY:
+        raise LocalProtocolError(f"Revision {caller.revision} has no input_required results: ask with a Context")
+    asked = {} if result.input_requests is msgspec.UNSET else result.input_requests
+    for request in asked.values():
+        Question(str(request.__struct_config__.tag), request.params).check(caller)
 
 
 class InputNeeded(Exception):
@@ -142,7 +231,7 @@ class Rounds:
 
     def __init__(
         self,
-        sealer: StateSealer,
+        sealer: Callable[[], StateSealer],
         method: str,
         raw_params: models.Buffer,
         responses: dict[str, Any] | None,
@@ -160,7 +249,7 @@ class Rounds:
         self._answers: dict[str, Any] = {}
         self._numbers: dict[str, int] = {}
         if state is not None:
-            sealed = sealer.open(state, principal=principal, binding=self._binding(), now=now)
+            sealed = sealer().open(state, principal=principal, binding=self._binding(), now=now)
             carried = msgspec.json.decode(sealed, type=_State)
             self._round = carried.round + 1
             self._answers = carried.answers
@@ -206,7 +295,7 @@ class Rounds:
             input_requests={
                 key: _REQUESTS[question.method](question.params) for key, question in needed.questions.items()
             },
-            request_state=self._sealer.seal(
+            request_state=self._sealer().seal(
                 state, principal=self._principal, binding=self._binding(), now=now
             ),
         )

@@ -244,7 +244,7 @@ class Server:
             responses = None if params.input_responses is msgspec.UNSET else params.input_responses
             state = None if params.request_state is msgspec.UNSET else params.request_state
         return Rounds(
-            self._state_sealer(),
+            self._state_sealer,
             request.method,
             request.envelope.params or b"{}",
             responses,
