@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from taut.client import Client, Subscription
     from taut.errors import TautError, ToolError
     from taut.mcp.limits import Limits
-    from taut.server import Audio, Context, Elicit, Elicited, File, Image, ListRoots, Sample, Server
+    from taut.server import (
+        Audio,
+        Context,
+        Elicit,
+        Elicited,
+        ElicitUrl,
+        File,
+        Image,
+        ListRoots,
+        Sample,
+        Server,
+    )
 
 __version__ = "0.1.0.dev0"
 
@@ -21,6 +32,7 @@ __all__ = [
     "Client",
     "Context",
     "Elicit",
+    "ElicitUrl",
     "Elicited",
     "File",
     "Image",
@@ -38,6 +50,7 @@ _HOMES = {
     "Client": "taut.client",
     "Context": "taut.server",
     "Elicit": "taut.server",
+    "ElicitUrl": "taut.server",
     "Elicited": "taut.server",
     "File": "taut.server",
     "Image": "taut.server",

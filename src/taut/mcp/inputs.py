@@ -67,9 +67,7 @@ def capability_of(method: str, params: Any) -> str:
     return "roots"
 
 
-def can_answer(
-    capabilities: models.ClientCapabilities | models.ServerCapabilities, capability: str
-) -> bool:
+def can_answer(capabilities: models.ClientCapabilities | models.ServerCapabilities, capability: str) -> bool:
     """Tell whether a client declared ``capability``; forms are what an empty ``elicitation`` object means."""
     if capability == "elicitation.form" and not models.declares(capabilities, "elicitation.url"):
         capability = "elicitation"
@@ -90,7 +88,9 @@ class Question(msgspec.Struct, frozen=True):
         :raises taut.errors.MissingRequiredClientCapability: with ``data.requiredCapabilities``.
         """
         needed = capability_of(self.method, self.params)
-        known = caller.revision not in models.LEGACY or models.lookup(self.method, caller.revision) is not None
+        known = (
+            caller.revision not in models.LEGACY or models.lookup(self.method, caller.revision) is not None
+        )
         if known and can_answer(caller.capabilities, needed):
             return
         if needed == "elicitation.form" and not models.declares(caller.capabilities, "elicitation"):
@@ -209,7 +209,9 @@ def check_input(result: models.InputRequiredResult, caller: Caller) -> None:
     :raises taut.errors.MissingRequiredClientCapability: the client did not declare what a request in it needs.
     """
     if caller.revision in models.LEGACY:
-        raise LocalProtocolError(f"Revision {caller.revision} has no input_required results: ask with a Context")
+        raise LocalProtocolError(
+            f"Revision {caller.revision} has no input_required results: ask with a Context"
+        )
     asked = {} if result.input_requests is msgspec.UNSET else result.input_requests
     for request in asked.values():
         Question(str(request.__struct_config__.tag), request.params).check(caller)

@@ -1,6 +1,6 @@
 """Servers: `Server` and what its handlers use."""
 
-from taut.mcp.inputs import Elicit, Elicited, ListRoots, Sample
+from taut.mcp.inputs import Elicit, Elicited, ElicitUrl, ListRoots, Sample
 from taut.server.connection import ServerConnection
 from taut.server.content import Audio, File, Image
 from taut.server.context import Context
@@ -10,6 +10,7 @@ __all__ = [
     "Audio",
     "Context",
     "Elicit",
+    "ElicitUrl",
     "Elicited",
     "File",
     "Image",

@@ -11,6 +11,8 @@ import msgspec
 from taut import models
 from taut.errors import ConfigError
 from taut.mcp.function import Function
+from taut.mcp.inbound import Caller
+from taut.mcp.inputs import check_input
 
 __all__ = ["Audio", "File", "Image", "prompt_result", "resource_result", "tool_error", "tool_result"]
 
@@ -116,7 +118,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else _encode(value).decode()
 
 
-def tool_result(function: Function, value: object, revision: str) -> Any:
+def tool_result(function: Function, value: object, caller: Caller) -> Any:
     """Return what a tool's return ``value`` is on the wire.
 
     - a `CallToolResult` (or `InputRequiredResult`, or a task) is taken as it is;
@@ -130,11 +132,13 @@ def tool_result(function: Function, value: object, revision: str) -> Any:
     elif kind in PLAIN:
         content = [TextContent(_encode(value).decode())]
     elif isinstance(value, models.Result):
+        if isinstance(value, models.InputRequiredResult):
+            check_input(value, caller)
         return value
     else:
         content = _content(value)
     # Said here, it need not be filled in by copying the result.
-    result_type = "complete" if revision in MODERN else UNSET
+    result_type = "complete" if caller.revision in MODERN else UNSET
     if function.output_schema is None:
         return CallToolResult(content, result_type=result_type)
     return CallToolResult(content, structured_content=function.structured(value), result_type=result_type)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from taut import models
 from taut.errors import InvalidParams, LocalProtocolError
 from taut.mcp.inbound import Caller, Request, RequestState
-from taut.mcp.inputs import Elicit, Elicited, ListRoots, Question, Rounds, Sample
+from taut.mcp.inputs import Elicit, Elicited, ElicitUrl, ListRoots, Question, Rounds, Sample
 
 if TYPE_CHECKING:
     from taut.server.connection import ServerConnection
@@ -135,7 +135,7 @@ class Context:
         :raises taut.errors.MissingRequiredClientCapability: the client did not declare what a question needs.
         """
         for question in questions.values():
-            question.check(self.client.capabilities)
+            question.check(self.client)
         if self._rounds is not None:
             return self._rounds.answers(questions)
         if self.revision in models.MODERN:
@@ -167,6 +167,27 @@ class Context:
         """
         answer: Elicited = await self._ask_one(Elicit(message, schema), key)
         return answer
+
+    async def elicit_url(
+        self, message: str, url: str, *, elicitation_id: str | None = None, key: str | None = None
+    ) -> Elicited:
+        """Ask the user to open ``url``, for what must not pass through the client.
+
+        Accepting means that the user will open it, not that anything has been done there; `elicitation_complete`
+        says when it has (2025-11-25).
+        """
+        question = ElicitUrl(message, url, elicitation_id=elicitation_id)
+        answer: Elicited = await self._ask_one(question, key)
+        return answer
+
+    def elicitation_complete(self, elicitation_id: str) -> _Drain:
+        """Say that what a URL asked for was done; dropped at the revisions that do not know it."""
+        return self._send(self._complete, elicitation_id)
+
+    def _complete(self, elicitation_id: str) -> None:
+        method = "notifications/elicitation/complete"
+        if models.lookup(method, self.revision) is not None:
+            self._request.notify(method, models.ElicitationCompleteParams(elicitation_id=elicitation_id))
 
     async def sample(
         self,

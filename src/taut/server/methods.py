@@ -16,7 +16,7 @@ from taut import models
 from taut.errors import InvalidParams, ResourceNotFound
 from taut.mcp.function import Function, InvalidArguments
 from taut.mcp.inbound import Request
-from taut.mcp.inputs import InputNeeded
+from taut.mcp.inputs import InputNeeded, check_input
 from taut.server.content import prompt_result, resource_result
 from taut.server.context import Context
 from taut.server.registry import Registry
@@ -72,7 +72,11 @@ async def _finish(
         value = function.call(function.decode(msgspec.json.encode(arguments)), context)
         if inspect.isawaitable(value):
             value = await value
-        result = wrap(value)
+        if isinstance(value, models.InputRequiredResult):
+            check_input(value, request.caller)
+            result: models.Result = value
+        else:
+            result = wrap(value)
     except InvalidArguments as error:
         raise InvalidParams(str(error)) from error
     except InputNeeded as needed:

@@ -58,7 +58,7 @@ def call_tool(
         value = function.call(arguments, context)
         if type(value) is CoroutineType:  # a plain function around an async one
             return _call_later(server, tool, request, value, None, rounds)
-        result = tool_result(function, value, request.caller.revision)
+        result = tool_result(function, value, request.caller)
     except (RemoteError, ProtocolError):
         raise
     except (Exception, SystemExit) as error:  # the border to user code, which may parse a command line
@@ -88,7 +88,7 @@ async def _call_later(
             value = await _run(server, tool, arguments, context)
         else:
             value = await _run_within(server, tool, arguments, context, tool.timeout_s)
-        result = tool_result(tool.function, value, request.caller.revision)
+        result = tool_result(tool.function, value, request.caller)
     except InputNeeded as needed:
         result = server.input_required(rounds, needed)
     except (RemoteError, ProtocolError):
