@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from scripted import Scripted
 
 from faults.loops import Run
 from taut import Client, Context, Limits, Server, models
@@ -213,16 +214,12 @@ class TestCalls:
         run(main())
 
     def test_input_without_a_callback_is_an_error_that_names_the_question(self, run: Run) -> None:
-        app = server()
-
-        @app.tool
-        def ask() -> models.InputRequiredResult:
-            return models.InputRequiredResult(
-                input_requests={"who": models.ElicitRequest(models.ElicitParams("Who?", requested_schema={}))}
-            )
+        request = {"method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": {}}}
+        result = {"resultType": "input_required", "inputRequests": {"who": request}}
+        asking = Scripted(lambda server, message: server.say({"id": message["id"], "result": result}))
 
         async def main() -> None:
-            async with Client(app) as client:
+            async with Client(asking) as client:
                 with pytest.raises(InputRequired, match=r"'who' with elicitation/create"):
                     await client.call_tool("ask")
 

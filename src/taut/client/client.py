@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -15,8 +16,17 @@ from taut.client.cache import ResponseCache
 from taut.client.connection import Answerer, ClientConnection, run_answerer
 from taut.client.subscription import Subscription
 from taut.client.target import Target, open_target
-from taut.errors import ConfigError, ConnectionClosed, InputRequired, LocalProtocolError, TransportError
+from taut.errors import (
+    ConfigError,
+    ConnectionClosed,
+    InputRequired,
+    LocalProtocolError,
+    RemoteError,
+    TransportError,
+)
 from taut.mcp.client_peer import ClientProfile
+from taut.mcp.inputs import can_answer, capability_of
+from taut.mcp.levels import severity
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.negotiation import Agreement
 from taut.mcp.outbound import ProgressCallback
@@ -26,7 +36,8 @@ from taut.transport.process import StderrSink
 
 __all__ = ["Client", "Serves"]
 
-R = TypeVar("R")
+#: Roots as URIs or objects, or a callable, perhaps async, that returns such.
+Roots: TypeAlias = Iterable[str | models.Root] | Callable[[], Any]
 
 #: How many pages of a list are followed; a server that never ends its list is an error.
 MAX_PAGES = 1_000
@@ -52,9 +63,13 @@ class Client:
     :param discovered: the `models.DiscoverResult` of an earlier connection, to connect without asking.
     :param sampling: answers ``sampling/createMessage``: gets its params, returns `models.CreateMessageResult`.
     :param elicitation: answers ``elicitation/create``: gets its params, returns `models.ElicitResult`.
-    :param roots: the roots that the server may ask for, as URIs or `models.Root`, or a callable that returns them.
+    :param roots: the roots that the server may ask for, as URIs or `models.Root`, or a callable, perhaps async,
+        that returns them; see `roots_changed`.
+    :param capabilities: what to declare beyond what the callbacks say: `models.ElicitationCapability` with ``url``,
+        `models.SamplingCapability` with ``tools``, ``experimental``, ``extensions``.
     :param logging: gets the server's log messages, as `models.LoggingMessageParams`.
-    :param log_level: the least severe level that the server should send (modern era; see `set_log_level`).
+    :param log_level: the least severe level that the server should send; ``info`` where there is a ``logging``
+        callback in the modern era, the server's choice in the legacy one. See `set_log_level`.
     :param on_notification: gets every other notification of the server.
     :param timeout_s: seconds for one call, unless it says otherwise; None waits forever.
     :param stderr: gets the lines of a child's stderr; None passes them on to ours.
@@ -70,7 +85,8 @@ class Client:
         version: str = "0",
         sampling: Answerer | None = None,
         elicitation: Answerer | None = None,
-        roots: Iterable[str | models.Root] | Callable[[], Any] | None = None,
+        roots: Roots | None = None,
+        capabilities: models.ClientCapabilities | None = None,
         logging: Callable[[models.LoggingMessageParams], None] | None = None,
         log_level: str | None = None,
         on_notification: Callable[[Notification], None] | None = None,
@@ -82,15 +98,19 @@ class Client:
         stderr: StderrSink | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
+        if log_level is not None:
+            severity(log_level)
         self._target = target
         self._mode = mode
         self._discovered = discovered
-        self._answerers = _answerers(sampling, elicitation, roots)
+        self._roots = None if roots is None else _kept(roots)
+        self._answerers = self._callbacks(sampling, elicitation)
         self._profile = ClientProfile(
-            models.Implementation(name, version), _capabilities(self._answerers, roots)
+            models.Implementation(name, version), _capabilities(self._answerers, capabilities)
         )
         self._logging = logging
         self._log_level = log_level if log_level is not None or logging is None else "info"
+        self._wanted_level = log_level
         self._on_notification = on_notification
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
@@ -137,6 +157,7 @@ class Client:
         try:
             connection.start()
             self._agreement = await self._agree(connection)
+            await self._ask_for_logs(self._agreement)
         except BaseException:
             await self.close()
             raise
@@ -144,11 +165,10 @@ class Client:
 
     async def _agree(self, connection: ClientConnection) -> Agreement:
         if self._discovered is not None:
-            common = [one for one in models.REVISIONS if one in self._discovered.supported_versions]
+            offered = self._discovered.supported_versions
+            common = [one for one in models.REVISIONS if one in offered and one in models.MODERN]
             if not common:
-                raise ConfigError(
-                    f"Expected a revision of {models.REVISIONS} in the saved discovery, got none"
-                )
+                raise ConfigError(f"Expected a modern revision in the saved discovery, got {offered}")
             agreement = Agreement(common[-1], discovered=self._discovered)
             connection.adopt(agreement, self._log_level)
             return agreement
@@ -158,6 +178,13 @@ class Client:
             timeout_s=self._connect_timeout_s,
             log_level=self._log_level,
         )
+
+    async def _ask_for_logs(self, agreement: Agreement) -> None:
+        """Legacy servers are told once; modern ones with each request."""
+        logs = models.declares(self.server_capabilities, "logging")
+        if self._wanted_level is not None and logs and not agreement.modern:
+            with contextlib.suppress(RemoteError):  # no reason to be without the server
+                await self.set_log_level(self._wanted_level)
 
     async def close(self) -> None:
         """Close the connection: open calls end with `ConnectionClosed`, a child process is ended with its group."""
@@ -304,11 +331,30 @@ class Client:
         await self.request(method, models.RequestParams(), **options)
 
     async def set_log_level(self, level: str) -> None:
-        """Choose the least severe log messages that the server sends from now on."""
+        """Choose the least severe log messages that the server sends from now on.
+
+        :raises taut.errors.ConfigError: no such level.
+        """
+        severity(level)
         if self.agreement.modern:
             self.connection.peer.speak(self.revision, log_level=level)
         else:
             await self.request("logging/setLevel", msgspec.convert({"level": level}, models.SetLevelParams))
+
+    def roots_changed(self, roots: Roots | None = None) -> None:
+        """Say that the roots changed, to ``roots`` if given. A modern server is not told: it asks when it needs them.
+
+        :raises taut.errors.LocalProtocolError: this client was made without roots.
+        """
+        if self._roots is None:
+            raise LocalProtocolError(
+                "Expected a client that was made with roots, which is when they are declared"
+            )
+        if roots is not None:
+            self._roots = _kept(roots)
+        if not self.agreement.modern and self.connection.lost is None:
+            self.connection.peer.notify("notifications/roots/list_changed")
+            self.connection.flush_soon()
 
     # -- lists
 
@@ -427,6 +473,22 @@ class Client:
         asked = {} if result.input_requests is msgspec.UNSET else result.input_requests
         return {key: await self._input(key, one) for key, one in asked.items()}
 
+    def _callbacks(self, sampling: Answerer | None, elicitation: Answerer | None) -> dict[str, Answerer]:
+        given = {
+            "sampling/createMessage": sampling,
+            "elicitation/create": elicitation,
+            "roots/list": None if self._roots is None else self._list_roots,
+        }
+        return {method: answerer for method, answerer in given.items() if answerer is not None}
+
+    async def _list_roots(self, params: models.RequestParams) -> models.ListRootsResult:
+        roots = self._roots() if callable(self._roots) else self._roots
+        if inspect.isawaitable(roots):
+            roots = await roots
+        return models.ListRootsResult(
+            roots=[models.Root(one) if isinstance(one, str) else one for one in roots or ()]
+        )
+
     async def _input(self, key: str, asked: models.InputRequest) -> Any:
         method: str = asked.__struct_config__.tag  # type: ignore[assignment]  # the method is the tag
         answerer = self._answerers.get(method)
@@ -435,31 +497,36 @@ class Client:
                 f"The server asks for {key!r} with {method}, for which this client has no callback"
             )
         params = models.RequestParams() if asked.params is msgspec.UNSET else asked.params
+        needed = capability_of(method, params)
+        if not can_answer(self._profile.capabilities, needed):
+            raise InputRequired(
+                f"The server asks for {key!r} with {needed}, which this client did not declare"
+            )
         return await run_answerer(answerer, params)
 
 
-def _answerers(
-    sampling: Answerer | None,
-    elicitation: Answerer | None,
-    roots: Iterable[str | models.Root] | Callable[[], Any] | None,
-) -> dict[str, Answerer]:
-    answerers: dict[str, Answerer] = {}
-    if sampling is not None:
-        answerers["sampling/createMessage"] = sampling
-    if elicitation is not None:
-        answerers["elicitation/create"] = elicitation
-    if roots is not None:
-        answerers["roots/list"] = lambda params: _roots_result(roots() if callable(roots) else roots)
-    return answerers
+def _kept(roots: Roots) -> Roots:
+    """Return ``roots`` in a form that can be read many times."""
+    return roots if callable(roots) else list(roots)
 
 
-def _roots_result(roots: Iterable[str | models.Root]) -> models.ListRootsResult:
-    return models.ListRootsResult(roots=[models.Root(one) if isinstance(one, str) else one for one in roots])
+def _capabilities(
+    answerers: dict[str, Answerer], given: models.ClientCapabilities | None
+) -> models.ClientCapabilities:
+    """Return what the callbacks can do, and what is ``given`` of it in more detail.
 
-
-def _capabilities(answerers: dict[str, Answerer], roots: object) -> models.ClientCapabilities:
-    return models.ClientCapabilities(
-        sampling=models.SamplingCapability() if "sampling/createMessage" in answerers else msgspec.UNSET,
-        elicitation=models.ElicitationCapability() if "elicitation/create" in answerers else msgspec.UNSET,
-        roots=models.RootsCapability() if roots is not None else msgspec.UNSET,
-    )
+    :raises taut.errors.ConfigError: something is declared that no callback answers.
+    """
+    can: dict[str, Any] = {}
+    if "sampling/createMessage" in answerers:
+        can["sampling"] = models.SamplingCapability()
+    if "elicitation/create" in answerers:
+        can["elicitation"] = models.ElicitationCapability()
+    if "roots/list" in answerers:
+        can["roots"] = models.RootsCapability(list_changed=True)
+    more = {} if given is None else msgspec.structs.asdict(given)
+    declared = {name: value for name, value in more.items() if value is not msgspec.UNSET}
+    for name in ("sampling", "elicitation", "roots"):
+        if name in declared and name not in can:
+            raise ConfigError(f"Expected a callback for {name}, which is declared, got none")
+    return models.ClientCapabilities(**(can | declared))

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from taut import models
 from taut.errors import (
     ConnectTimeout,
+    InvalidParams,
     LocalProtocolError,
     MethodNotFound,
     RequestTimeout,
@@ -18,6 +19,7 @@ from taut.errors import (
 )
 from taut.mcp.client_peer import ClientPeer, ClientProfile
 from taut.mcp.inbound import Request
+from taut.mcp.inputs import can_answer, capability_of
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.negotiation import Agreement, Negotiation, Step
 from taut.mcp.peer import Notification
@@ -94,7 +96,13 @@ class ClientConnection(Connection[ClientPeer]):
         return self._answer(request, answerer)
 
     async def _answer(self, request: Request, answerer: Answerer) -> None:
-        request.respond(await run_answerer(answerer, request.params()))
+        params = request.params()
+        needed = capability_of(request.method, params)
+        if not can_answer(self.peer.profile.capabilities, needed):
+            raise InvalidParams(
+                f"{request.method} needs the client capability {needed}, which was not declared"
+            )
+        request.respond(await run_answerer(answerer, params))
 
     def on_notification(self, notification: Notification) -> None:
         """Pass it on."""
