@@ -1,5 +1,6 @@
 """The package from outside: public names, what an import costs, and what does not belong in it."""
 
+import ast
 import importlib
 import json
 import subprocess
@@ -45,10 +46,14 @@ class TestPublicNames:
         assert getattr(home, value.__name__) is value
 
     def test_type_checkers_see_the_same_names(self) -> None:
-        declared: set[str] = set()
-        for line in Path(taut.__file__).read_text().splitlines():
-            if line.startswith("    from taut."):
-                declared |= {name.strip() for name in line.partition(" import ")[2].split(",")}
+        imports = [
+            node
+            for node in ast.walk(ast.parse(Path(taut.__file__).read_text()))
+            if isinstance(node, ast.ImportFrom)
+        ]
+        declared = {
+            alias.name for node in imports if (node.module or "").startswith("taut.") for alias in node.names
+        }
         assert declared == set(taut.__all__)
 
     def test_an_unknown_name_is_an_attribute_error(self) -> None:
