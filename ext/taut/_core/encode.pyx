@@ -354,8 +354,9 @@ cdef class Outgoing:
             return self.put_object(value)
         self.put(b"{", 1)
         self.put(PyBytes_AS_STRING(members), PyBytes_GET_SIZE(members))
-        brace = self.end
+        brace = self.end - self.mark  # making room may move what is there, and the mark with it
         self.put_object(value)
+        brace += self.mark
         text = PyByteArray_AS_STRING(self.memory)
         brace += first_token(text + brace, self.end - brace)
         if brace == self.end or text[brace] != 0x7B:
@@ -383,8 +384,9 @@ cdef class Outgoing:
             self.put(b"}", 1)
         elif params is not unset:
             self.put(b',"params":', 10)
-            payload = self.end
+            payload = self.end - self.mark
             self.put_members(members, params)
+            payload += self.mark
             if not opens_object(PyByteArray_AS_STRING(self.memory) + payload, self.end - payload):
                 raise TypeError(f"Expected params that encode to a JSON object, got {type(params).__name__}")
         return self.put(b"}", 1)
