@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -253,3 +254,79 @@ class TestInputRequiredByHand:
 
         run(main())
         assert "ask with a Context" in caplog.text
+
+
+class TestHandlersThatCatch:
+    @pytest.mark.parametrize("what", ["tool", "prompt"])
+    def test_a_handler_that_catches_everything_still_asks(self, run: Run, era: str, what: str) -> None:
+        app = Server("s")
+
+        async def ask(ctx: Context) -> str:
+            try:
+                return (await ctx.elicit("Your age?", FORM)).action
+            except Exception:
+                return "caught"
+
+        app.tool(ask)
+        app.prompt(ask)
+
+        async def main() -> None:
+            answer = models.ElicitResult("accept", content={"age": 1})
+            async with Client(app, mode=era, elicitation=lambda params: answer) as client:
+                if what == "tool":
+                    assert text_of(await client.call_tool("ask")) == "accept"
+                else:
+                    (message,) = (await client.get_prompt("ask")).messages
+                    assert message.content == models.TextContent("accept")
+
+        run(main())
+
+    @pytest.mark.parametrize("what", ["tool", "prompt"])
+    def test_tasks_of_a_handler_ask_together(self, run: Run, era: str, what: str) -> None:
+        app = Server("s")
+        runs: list[int] = []
+
+        async def ask(ctx: Context) -> str:
+            runs.append(1)
+            async with asyncio.TaskGroup() as group:
+                one = group.create_task(ctx.elicit("One?", FORM))
+                two = group.create_task(ctx.elicit("Two?", FORM))
+            return f"{one.result().content['age']} {two.result().content['age']}"
+
+        app.tool(ask)
+        app.prompt(ask)
+        ages = {"One?": 1, "Two?": 2}
+
+        async def main() -> None:
+            answer = lambda params: models.ElicitResult("accept", content={"age": ages[params.message]})  # noqa: E731
+            async with Client(app, mode=era, elicitation=answer) as client:
+                if what == "tool":
+                    assert text_of(await client.call_tool("ask")) == "1 2"
+                else:
+                    (message,) = (await client.get_prompt("ask")).messages
+                    assert message.content == models.TextContent("1 2")
+
+        run(main())
+        assert len(runs) == (1 if era == "legacy" else 2)
+
+    def test_a_group_of_other_exceptions_is_a_failure(
+        self, run: Run, era: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = Server("s")
+
+        async def wrong() -> None:
+            raise RuntimeError("wrong")
+
+        @app.tool
+        async def ask(ctx: Context) -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(ctx.elicit("One?", FORM))
+                group.create_task(wrong())
+
+        async def main() -> None:
+            answer = models.ElicitResult("decline")
+            async with Client(app, mode=era, elicitation=lambda params: answer) as client:
+                assert (await client.call_tool("ask")).is_error is True
+
+        run(main())
+        assert "wrong" in caplog.text

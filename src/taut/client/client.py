@@ -59,6 +59,9 @@ class Client:
     The connection belongs to this object: it may be opened in one task and closed in another, and closing twice is
     fine. All methods may be called from many tasks of the event loop that it was opened in.
 
+    Every callback may be async. One for log messages, notifications or progress that fails is logged, and takes
+    nothing along.
+
     :param mode: ``auto`` finds out the server's era; ``legacy`` or a revision pins it.
     :param discovered: the `models.DiscoverResult` of an earlier connection, to connect without asking.
     :param sampling: answers ``sampling/createMessage``: gets its params, returns `models.CreateMessageResult`.
@@ -87,9 +90,9 @@ class Client:
         elicitation: Answerer | None = None,
         roots: Roots | None = None,
         capabilities: models.ClientCapabilities | None = None,
-        logging: Callable[[models.LoggingMessageParams], None] | None = None,
+        logging: Callable[[models.LoggingMessageParams], object] | None = None,
         log_level: str | None = None,
-        on_notification: Callable[[Notification], None] | None = None,
+        on_notification: Callable[[Notification], object] | None = None,
         timeout_s: float | None = 60.0,
         connect_timeout_s: float = 30.0,
         probe_timeout_s: float = 5.0,
@@ -435,12 +438,12 @@ class Client:
         if self._cache is not None:
             self._cache.on_notification(method, getattr(params, "uri", None))
         if method == "notifications/message" and self._logging is not None:
-            self._logging(params)
+            self.connection.call_back(self._logging, params)
             return
         for subscription in list(self._subscriptions):
             subscription.offer(method, params)
         if self._on_notification is not None:
-            self._on_notification(notification)
+            self.connection.call_back(self._on_notification, notification)
 
     def _cached(self, method: str, key: str) -> Any:
         return None if self._cache is None else self._cache.get(method, key)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -175,16 +176,18 @@ class Request(msgspec.Struct, eq=False):
     def progress(self, progress: float, total: float | None = None, message: str | None = None) -> bool:
         """Report progress, if the caller asked for it; False when nothing was sent.
 
-        The value must grow with each report (specification, "Progress"); one that does not is dropped.
+        The value must grow with each report (specification, "Progress"); one that does not, or that JSON cannot
+        express, is dropped.
         """
         token = self.progress_token
-        if token is None or (self._last_progress is not None and not progress > self._last_progress):
+        last = self._last_progress
+        if token is None or not isfinite(progress) or (last is not None and not progress > last):
             return False
         self._last_progress = progress
         params = models.ProgressParams(
             progress_token=token,
             progress=progress,
-            total=msgspec.UNSET if total is None else total,
+            total=msgspec.UNSET if total is None or not isfinite(total) else total,
             message=msgspec.UNSET if message is None else message,
         )
         return self.notify("notifications/progress", params)

@@ -38,6 +38,7 @@ __all__ = [
     "Question",
     "Rounds",
     "Sample",
+    "all_needed",
     "can_answer",
     "capability_of",
     "check_input",
@@ -217,12 +218,28 @@ def check_input(result: models.InputRequiredResult, caller: Caller) -> None:
         Question(str(request.__struct_config__.tag), request.params).check(caller)
 
 
-class InputNeeded(Exception):
-    """Unwinds a handler whose questions have no answers yet."""
+class InputNeeded(BaseException):
+    """Unwinds a handler whose questions have no answers yet. No `Exception`, so that no handler takes it for one."""
 
     def __init__(self, questions: dict[str, Question]) -> None:
         super().__init__(f"input needed: {', '.join(questions)}")
         self.questions = questions
+
+
+def all_needed(group: BaseExceptionGroup[BaseException]) -> InputNeeded | None:
+    """Return the questions of several tasks of a handler as one; None if there is another exception among them."""
+    asking, others = group.split(InputNeeded)
+    if asking is None or others is not None:
+        return None
+    questions: dict[str, Question] = {}
+    waiting: list[BaseException] = [asking]
+    while waiting:
+        error = waiting.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            waiting.extend(error.exceptions)
+        elif isinstance(error, InputNeeded):
+            questions.update(error.questions)
+    return InputNeeded(questions)
 
 
 class Rounds:

@@ -17,7 +17,7 @@ from taut.errors import InvalidMessage, LocalProtocolError, TautError, from_wire
 
 __all__ = ["Deadlines", "Pending"]
 
-ProgressCallback = Callable[[models.ProgressParams], None]
+ProgressCallback = Callable[[models.ProgressParams], object]
 
 
 class Pending(Struct, eq=False):

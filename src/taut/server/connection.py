@@ -47,7 +47,7 @@ class ServerConnection(Connection[ServerPeer]):
             notification.method == "notifications/roots/list_changed"
             and self.server.on_roots_changed is not None
         ):
-            self.server.on_roots_changed(self)
+            self.call_back(self.server.on_roots_changed, self)
 
     def eof_received(self) -> None:
         """The client is done asking: what is being worked on may still be answered, within `GRACE_S`."""

@@ -6,6 +6,7 @@ A handler gets its `Context` by declaring a parameter of that type; a handler wi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from taut import models
 from taut.errors import InvalidParams, LocalProtocolError
 from taut.mcp.inbound import Caller, Request, RequestState
 from taut.mcp.inputs import Elicit, Elicited, ElicitUrl, ListRoots, Question, Rounds, Sample
+from taut.mcp.levels import severity
 
 if TYPE_CHECKING:
     from taut.server.connection import ServerConnection
@@ -94,7 +96,10 @@ class Context:
         """Send a log message; dropped when the client did not ask for this level.
 
         ``level`` is one of debug, info, notice, warning, error, critical, alert, emergency; ``data`` any JSON value.
+
+        :raises taut.errors.ConfigError: no such level.
         """
+        severity(level)  # here, where a mistake in another thread is its own
         return self._send(self._request.log, level, data, logger)
 
     def debug(self, data: Any) -> _Drain:
@@ -118,11 +123,12 @@ class Context:
             send(*args)
             self._connection.flush_soon()
         else:
-            self._connection.loop.call_soon_threadsafe(self._send_here, send, args)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+                self._connection.loop.call_soon_threadsafe(self._send_here, send, args)
         return self._drain
 
     def _send_here(self, send: Any, args: tuple[Any, ...]) -> None:
-        send(*args)
+        self._connection.call_back(send, *args)
         self._connection.flush_soon()
 
     # -- asking the client
@@ -133,7 +139,10 @@ class Context:
         In the modern era the handler is run again, from its start, once the answers are there (`taut.mcp.inputs`).
 
         :raises taut.errors.MissingRequiredClientCapability: the client did not declare what a question needs.
+        :raises taut.errors.LocalProtocolError: the request has ended.
         """
+        if self.cancelled:
+            raise LocalProtocolError(f"{self._request.method} has ended: nobody is left to ask")
         for question in questions.values():
             question.check(self.client)
         if self._rounds is not None:

@@ -16,7 +16,7 @@ from taut import models
 from taut.errors import InvalidParams, ResourceNotFound
 from taut.mcp.function import Function, InvalidArguments
 from taut.mcp.inbound import Request
-from taut.mcp.inputs import InputNeeded, check_input
+from taut.mcp.inputs import InputNeeded, all_needed, check_input
 from taut.server.content import prompt_result, resource_result
 from taut.server.context import Context
 from taut.server.registry import Registry
@@ -81,6 +81,11 @@ async def _finish(
         raise InvalidParams(str(error)) from error
     except InputNeeded as needed:
         result = server.input_required(rounds, needed)
+    except BaseExceptionGroup as group:
+        needed_by_all = all_needed(group)
+        if needed_by_all is None:
+            raise
+        result = server.input_required(rounds, needed_by_all)
     request.respond(result)
 
 

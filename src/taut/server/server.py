@@ -83,8 +83,8 @@ class Server:
         self.limits = limits
         self.lifespan_state: Any = None
         self.subscriptions = Subscriptions()
-        #: Called with the connection when a legacy client says that its roots changed.
-        self.on_roots_changed: Callable[[ServerConnection], None] | None = None
+        #: Called with the connection when a legacy client says that its roots changed; may be async.
+        self.on_roots_changed: Callable[[ServerConnection], object] | None = None
         self._revisions = tuple(revisions)
         self._lifespan = lifespan
         self._threads = threads

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from taut.errors import InvalidParams, ProtocolError, RemoteError, RequestTimeout, ToolError
 from taut.mcp.function import InvalidArguments
 from taut.mcp.inbound import Request
-from taut.mcp.inputs import InputNeeded, Rounds
+from taut.mcp.inputs import InputNeeded, Rounds, all_needed
 from taut.server.content import tool_error, tool_result
 from taut.server.context import Context
 from taut.server.registry import ToolEntry
@@ -91,6 +91,9 @@ async def _call_later(
         result = tool_result(tool.function, value, request.caller)
     except InputNeeded as needed:
         result = server.input_required(rounds, needed)
+    except BaseExceptionGroup as group:
+        asked = all_needed(group)
+        result = failure(tool.key, group) if asked is None else server.input_required(rounds, asked)
     except (RemoteError, ProtocolError):
         raise
     except (Exception, SystemExit) as error:  # the border to user code
@@ -102,9 +105,11 @@ async def _run_within(
     server: Server, tool: ToolEntry, arguments: object, context: Context | None, timeout_s: float
 ) -> Any:
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(timeout_s) as limit:
             return await _run(server, tool, arguments, context)
     except TimeoutError as error:
+        if not limit.expired():  # the tool's own
+            raise
         raise ToolError(f"{tool.key} did not finish within {timeout_s:g} s") from error
 
 

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import logging
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Generic, TypeVar
 
 from taut import models
@@ -57,6 +57,7 @@ class Connection(Generic[P]):
             max_keys=limits.max_keys,
         )
         self._tasks: set[asyncio.Task[None]] = set()
+        self._callbacks: set[asyncio.Task[None]] = set()
         self._in_read = False
         self._flush_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -77,12 +78,10 @@ class Connection(Generic[P]):
                     event = self.peer.receive(message)
                     if event is not None:
                         self._dispatch(event)
-                except InvalidParams as error:
-                    logger.warning("ignored a notification: %s", error)
                 except Exception:
-                    # The border to callbacks for progress and notifications: one that fails must not take the
-                    # messages behind it along.
-                    logger.exception("a callback failed")
+                    # Nothing is expected here; should there be a mistake of ours in the handling of one message,
+                    # it must not take the messages behind it along.
+                    logger.exception("a message could not be handled")
         finally:
             self._in_read = False
         self.transport.flush()
@@ -99,6 +98,8 @@ class Connection(Generic[P]):
             self._timer = None
         closed = self.lost if isinstance(self.lost, ConnectionClosed) else ConnectionClosed(str(self.lost))
         self.peer.close(closed)
+        for task in self._callbacks:
+            task.cancel()
         if not self._ended.done():
             self._ended.set_result(None)
 
@@ -108,7 +109,10 @@ class Connection(Generic[P]):
                 for part in event:
                     self._dispatch(part)
             else:
-                self.on_notification(event)  # type: ignore[arg-type]  # what is left
+                try:
+                    self.on_notification(event)  # type: ignore[arg-type]  # what is left
+                except InvalidParams as error:
+                    logger.warning("ignored a notification: %s", error)
             return
         try:
             work = self.on_request(event)
@@ -116,7 +120,9 @@ class Connection(Generic[P]):
             self.report(event)  # a mistake on our side, which is none of the caller's business
         except (RemoteError, ProtocolError) as error:
             event.fail(error)
-        except (Exception, SystemExit):
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             # The border between protocol and handlers: whatever went wrong, the caller gets an answer
             # that does not leak it, and the connection lives.
             self.report(event)
@@ -137,6 +143,18 @@ class Connection(Generic[P]):
         request.fail(RemoteError(f"Internal error while handling {request.method}", code=INTERNAL_ERROR))
 
     # -- tasks
+
+    def call_back(self, callback: Callable[..., object], *args: object) -> None:
+        """Call a user's callback, or start it if it is async. One that fails is logged, and takes nothing along."""
+        try:
+            waiting = callback(*args)
+        except Exception:  # the border to callbacks
+            logger.exception("a callback failed")
+            return
+        if inspect.isawaitable(waiting):
+            task = self.loop.create_task(_finished(waiting))
+            self._callbacks.add(task)
+            task.add_done_callback(self._callbacks.discard)
 
     def spawn(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` as the one task of ``request``; the peer's cancellation cancels it."""
@@ -163,7 +181,9 @@ class Connection(Generic[P]):
             # Cancelled by the peer: no answer. By anyone else (a handler that cancels itself, our shutdown):
             # the caller still waits, so it is told.
             request.fail(RemoteError(f"{request.method} was cancelled by the server", code=INTERNAL_ERROR))
-        except (Exception, SystemExit):  # the same border as in _dispatch
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException:  # the same border as in _dispatch
             self.report(request)
         self.flush_soon()
 
@@ -192,8 +212,8 @@ class Connection(Generic[P]):
         """Send a request and return its decoded result.
 
         ``timeout_s`` is measured from the sending, and anew from each progress notification when ``on_progress``
-        is given; ``total_timeout_s`` bounds the whole wait. Cancelling the calling task tells the peer to stop
-        (``notifications/cancelled``); a late answer is dropped.
+        (which may be async) is given; ``total_timeout_s`` bounds the whole wait. Cancelling the calling task tells
+        the peer to stop (``notifications/cancelled``); a late answer is dropped.
 
         :raises taut.errors.ConnectionClosed: the connection is closed, or ends before the answer.
         :raises taut.errors.RequestTimeout: no answer in time.
@@ -213,7 +233,7 @@ class Connection(Generic[P]):
             on_progress=on_progress,
             meta=meta,
         )
-        if on_progress is not None and timeout_s is not None:
+        if on_progress is not None:
             pending.on_progress = self._extending(pending, on_progress)
         if pending.deadline is not None:
             self._arm(pending.deadline)
@@ -229,7 +249,7 @@ class Connection(Generic[P]):
     def _extending(self, pending: Pending, on_progress: ProgressCallback) -> ProgressCallback:
         def advance(params: models.ProgressParams) -> None:
             self.peer.extend(pending, self.loop.time())
-            on_progress(params)
+            self.call_back(on_progress, params)
 
         return advance
 
@@ -268,6 +288,13 @@ class Connection(Generic[P]):
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.transport.wait_closed()
+
+
+async def _finished(waiting: Awaitable[object]) -> None:
+    try:
+        await waiting
+    except Exception:  # the border to callbacks
+        logger.exception("a callback failed")
 
 
 def _cancel(task: asyncio.Task[None], work: Coroutine[Any, Any, None], reason: str | None) -> None:
