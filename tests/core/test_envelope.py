@@ -369,3 +369,19 @@ class TestForwarding:
         envelope = core.parse(b'[{"a":NaN} {}]', strict=False)
         with pytest.raises(ParseError, match=r"Expected ',' or '\]', got '\{' at byte 11"):
             envelope.items()
+
+
+class TestRelease:
+    @pytest.mark.parametrize("strict", [True, False])
+    def test_a_batch_has_no_items_then(self, core: SimpleNamespace, strict: bool) -> None:
+        envelope = core.parse(b"[" + b"1," * 3000 + b"1]", strict=strict)
+        envelope.release()
+        with pytest.raises(ValueError, match="Envelope was released"):
+            envelope.items()
+        assert envelope.kind is Kind.BATCH
+
+
+@pytest.mark.parametrize("function", ["parse", "validate", "skip_value"])
+def test_bytes_must_lie_together(core: SimpleNamespace, function: str) -> None:
+    with pytest.raises(BufferError):
+        getattr(core, function)(memoryview(b"[11]  ")[::2])

@@ -137,3 +137,27 @@ def test_limit_must_fit_the_buffer(core, max_bytes):
     buffer = core.ReceiveBuffer(max_bytes=64)
     with pytest.raises(ValueError, match=f"max_bytes must be from 1 to the buffer's 64, got {max_bytes}"):
         core.LineFramer(buffer, max_bytes=max_bytes)
+
+
+def test_bytes_taken_past_the_framer_count_as_searched_no_more(core):
+    """What a framer has searched is known by the buffer, whoever consumes it."""
+    buffer = core.ReceiveBuffer()
+    framer, other = (core.LineFramer(buffer, max_bytes=100) for _ in range(2))
+    buffer.feed(b"abcdef")
+    assert framer.next() is None
+    buffer.take(5)
+    buffer.feed(b"\n2\n")
+    assert bytes(framer.next()) == b"f"
+    buffer.feed(b"3")
+    assert other.next() == b"2"
+    assert framer.next() is None
+    buffer.feed(b"\n")
+    assert other.next() == b"3"
+
+
+@pytest.mark.parametrize("name", ["LineFramer", "MessageReader"])
+def test_nothing_reads_without_a_buffer(twins, name):
+    """In compiled code an object that no constructor has seen would be a wild pointer."""
+    made = getattr(twins[0], name)
+    with pytest.raises(TypeError):
+        made.__new__(made)

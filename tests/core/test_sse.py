@@ -74,6 +74,14 @@ def test_chunks_make_no_difference(core, pieces, max_bytes):
     )
 
 
+@pytest.mark.parametrize("line", [b"id:x", b"event", b": it", b"da"])
+def test_any_line_may_follow_as_much_data_as_may_be(core, line):
+    data = b"data: abcdefgh\n" + line + b"\n\n"
+    (event,) = outcomes_of(core, [data], max_bytes=8)
+    assert event[1] == b"abcdefgh"
+    assert outcomes_of(core, [data[i : i + 1] for i in range(len(data))], max_bytes=8) == [event]
+
+
 def test_retry_and_last_event_id_are_known_without_an_event(core):
     parser = core.SSEParser(max_bytes=100)
     assert (parser.retry, parser.last_event_id) == (None, None)

@@ -35,6 +35,7 @@ cdef class ReceiveBuffer:
         Slab slab  # None while nothing is stored
         Py_ssize_t start  # unread bytes are slab.data[start:stop]
         Py_ssize_t stop
+        Py_ssize_t searched  # unread bytes that are known to hold no 0x0A, for the framer
         Py_ssize_t reserved  # what the last reserve() promised and commit() has not taken
         Py_ssize_t read_size  # room for the next read: doubles when one fills it
         Py_ssize_t initial

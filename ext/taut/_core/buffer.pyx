@@ -161,9 +161,10 @@ cdef class Span:
             PyObject_GetBuffer(other, &view, PyBUF_SIMPLE)
         except TypeError:  # not bytes-like
             return NotImplemented
-        equal = view.len == self.length and (
-            view.len == 0 or memcmp(view.buf, self.pointer, <size_t>view.len) == 0
-        )
+        with cython.critical_section(self):
+            equal = view.len == self.length and (
+                view.len == 0 or memcmp(view.buf, self.pointer, <size_t>view.len) == 0
+            )
         PyBuffer_Release(&view)
         return equal
 
@@ -172,6 +173,7 @@ cdef class Span:
             return "<Span released>"
         return f"<Span of {self.length} bytes>"
 
+    @cython.critical_section
     def tobytes(self):
         """Return a copy."""
         self.check()
@@ -229,7 +231,7 @@ cdef class ReceiveBuffer:
     LimitExceeded("max_message_bytes"). So memory is bounded by `max_bytes` and one read.
     """
 
-    def __init__(self, *, Py_ssize_t initial=65536, Py_ssize_t max_bytes=64 << 20):
+    def __cinit__(self, *, Py_ssize_t initial=65536, Py_ssize_t max_bytes=64 << 20):
         if initial < 1 or max_bytes < 1:
             raise ValueError(f"initial and max_bytes must be positive, got {initial} and {max_bytes}")
         self.initial = initial
@@ -349,6 +351,7 @@ cdef class ReceiveBuffer:
 
     cdef void consume(self, Py_ssize_t count) noexcept:
         self.start += count
+        self.searched = max(self.searched - count, 0)
 
     cdef void settle(self) noexcept:
         """Nothing below `start` is needed: reuse the memory, or give it back if it has become too much."""

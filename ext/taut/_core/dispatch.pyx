@@ -20,7 +20,7 @@ cdef class InFlight:
 
     __class_getitem__ = classmethod(GenericAlias)
 
-    def __init__(self, Py_ssize_t maximum):
+    def __cinit__(self, Py_ssize_t maximum):
         if maximum < 1:
             raise ValueError(f"maximum must be positive, got {maximum}")
         self.maximum = maximum

@@ -57,7 +57,7 @@ cdef object encode_into = Encoder().encode_into
 cdef class Outgoing:
     """The unwritten messages of one connection, each followed by `delimiter`. `len()` counts their bytes."""
 
-    def __init__(self, *, bytes delimiter not None=b"\n"):
+    def __cinit__(self, *, bytes delimiter not None=b"\n"):
         self.delimiter = delimiter
         self.one_line = b"\n" in delimiter
         self.known_fd = -1
@@ -275,8 +275,8 @@ cdef class Outgoing:
         if self.capacity - self.end >= size:
             return 0
         if self.memory is None:
-            self.capacity = max(INITIAL_BYTES, size)
-            self.memory = PyByteArray_FromStringAndSize(NULL, self.capacity)
+            self.memory = PyByteArray_FromStringAndSize(NULL, max(INITIAL_BYTES, size))
+            self.capacity = PyByteArray_GET_SIZE(self.memory)
             return 0
         # Moving pays when at least as much is won; otherwise growing is cheaper over time.
         if held <= self.start:
@@ -340,10 +340,9 @@ cdef class Outgoing:
         self.end = PyByteArray_GET_SIZE(self.memory)
         if self.end == end:
             raise ValueError(f"Expected a JSON value, got an empty {type(value).__name__}")
-        if self.end > self.capacity:
-            # msgspec has allocated more than it used, so this moves nothing but in rare cases.
-            self.capacity = self.end + 64
-        PyByteArray_Resize(self.memory, self.capacity)
+        # msgspec has allocated more than it used, so this moves nothing but in rare cases.
+        PyByteArray_Resize(self.memory, self.capacity if self.end <= self.capacity else self.end + 64)
+        self.capacity = PyByteArray_GET_SIZE(self.memory)
         return 0
 
     cdef int put_members(self, bytes members, object value) except -1:

@@ -74,7 +74,7 @@ def parse(
     limits.max_keys = max_keys
     limits.strict = strict
     if type(frame) is not bytes and type(frame) is not Span:
-        frame = bytes(memoryview(frame))
+        frame = copy_of_buffer(frame)
     cdef object message = parse_frame(frame, &limits)
     if type(message) is not Envelope:
         raise message
@@ -98,14 +98,16 @@ cdef class Envelope:
         """The JSON text of the id, exactly as sent; None when there is none."""
         if self.fields.id.stop == 0:
             return None
-        return copy_of(frame_data(self.frame), self.fields.id)
+        with cython.critical_section(self.frame):
+            return copy_of(frame_data(self.frame), self.fields.id)
 
     @property
     def id_key(self):
         """The id as int or str, the same for each spelling of the same id; 1 and "1" stay different."""
         if self.fields.id.stop == 0:
             return None
-        return decode_id(frame_data(self.frame), self.fields.id)
+        with cython.critical_section(self.frame):
+            return decode_id(frame_data(self.frame), self.fields.id)
 
     @property
     def params(self):
@@ -134,8 +136,10 @@ cdef class Envelope:
     @property
     def uri(self):
         """`params.uri`, when it is a string."""
-        cdef const unsigned char* data = frame_data(self.frame)
-        return decode_text(data, self.fields.uri) if is_text(data, self.fields.uri) else None
+        cdef const unsigned char* data
+        with cython.critical_section(self.frame):
+            data = frame_data(self.frame)
+            return decode_text(data, self.fields.uri) if is_text(data, self.fields.uri) else None
 
     @property
     def extra_params(self):
@@ -146,24 +150,30 @@ cdef class Envelope:
         """Return the JSON text of each message of a batch."""
         if self.kind is not BATCH:
             raise ValueError(f"Expected a batch, got a {self.kind.name.lower()}")
+        if self.fields.whole.stop == 0:
+            raise ValueError("Envelope was released")
         cdef Walker w
         cdef Slice item
+        cdef Py_buffer view
         cdef list found = []
-        cdef const unsigned char* data = frame_data(self.frame)
-        open_walker(&w, data, self.size, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX)
-        item.stop = self.fields.whole.start
-        while data[item.stop] != 0x5D:  # at the `[`, and then at each comma
-            item.start = skip_space(&w, item.stop + 1)
-            item.stop = skip_value_at(&w, item.start)
-            if w.fault:
-                raise fault_of(&w)
-            found.append(self.raw(item))
-            item.stop = skip_space(&w, item.stop)
-            if item.stop >= self.fields.whole.stop or (data[item.stop] != 0x2C and data[item.stop] != 0x5D):
-                w.fault = EXPECTED_COMMA_OR_BRACKET
-                w.offset = item.stop
-                raise fault_of(&w)
-        return found
+        cdef const unsigned char* data = lend(self.frame, &view)
+        try:
+            open_walker(&w, data, self.size, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX)
+            item.stop = self.fields.whole.start
+            while data[item.stop] != 0x5D:  # at the `[`, and then at each comma
+                item.start = skip_space(&w, item.stop + 1)
+                item.stop = skip_value_at(&w, item.start)
+                if w.fault:
+                    raise fault_of(&w)
+                found.append(self.raw(item))
+                item.stop = skip_space(&w, item.stop)
+                if item.stop >= self.fields.whole.stop or (data[item.stop] != 0x2C and data[item.stop] != 0x5D):
+                    w.fault = EXPECTED_COMMA_OR_BRACKET
+                    w.offset = item.stop
+                    raise fault_of(&w)
+            return found
+        finally:
+            PyBuffer_Release(&view)
 
     def release(self):
         """Let go of the frame: its bodies read as absent from then on; kind, id, method, name and size stay."""
@@ -181,7 +191,8 @@ cdef class Envelope:
         if slice.stop == 0:
             return None
         if slice.stop - slice.start <= COPY_BYTES:
-            return copy_of(frame_data(self.frame), slice)
+            with cython.critical_section(self.frame):
+                return copy_of(frame_data(self.frame), slice)
         if type(self.frame) is Span:
             return (<Span>self.frame).piece(slice.start, slice.stop)
         return memoryview(self.frame)[slice.start:slice.stop]
@@ -189,16 +200,18 @@ cdef class Envelope:
     cdef object find_meta(self):
         cdef Walker w
         cdef Slice meta
-        cdef const unsigned char* data = frame_data(self.frame)
-        if data[self.fields.result.start] != 0x7B:
-            return None
+        cdef Py_buffer view
+        cdef const unsigned char* data = lend(self.frame, &view)
         open_walker(&w, data, self.fields.result.stop, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX, PY_SSIZE_T_MAX)
-        meta = find_member(&w, self.fields.result.start, b"_meta", 5)
         try:
+            if data[self.fields.result.start] != 0x7B:
+                return None
+            meta = find_member(&w, self.fields.result.start, b"_meta", 5)
             if w.fault:
                 raise fault_of(&w)
         finally:
             close_walker(&w)
+            PyBuffer_Release(&view)
         return self.raw(meta)
 
 
@@ -206,7 +219,7 @@ cdef class Envelope:
 cdef class MessageReader:
     """Reads newline-delimited messages from a ReceiveBuffer: framing and strict parsing in one call."""
 
-    def __init__(
+    def __cinit__(
         self,
         ReceiveBuffer buffer not None,
         *,
@@ -259,20 +272,12 @@ cdef object parse_frame(object frame, Limits* limits):
     cdef Walker w
     cdef Slice found
     cdef Py_buffer view
-    cdef const unsigned char* data
-    cdef Py_ssize_t size
     cdef object error
     cdef Envelope envelope = Envelope.__new__(Envelope)
     cdef Fields* fields = &envelope.fields
+    cdef const unsigned char* data = lend(frame, &view)
+    cdef Py_ssize_t size = view.len
     found.stop = 0
-    if type(frame) is bytes:
-        memset(&view, 0, sizeof(Py_buffer))  # the release of which does nothing
-        data = <const unsigned char*>PyBytes_AS_STRING(frame)
-        size = PyBytes_GET_SIZE(frame)
-    else:
-        PyObject_GetBuffer(frame, &view, PyBUF_SIMPLE)  # it cannot be released meanwhile
-        data = <const unsigned char*>view.buf
-        size = view.len
     open_walker(&w, data, size, limits.max_depth, limits.max_digits, limits.max_keys)
     try:
         if size >= NOGIL_BYTES:
@@ -565,6 +570,25 @@ cdef inline const unsigned char* frame_data(object frame) except NULL:
         raise TypeError("Envelope was not made by parse() or a MessageReader")
     (<Span>frame).check()
     return (<Span>frame).pointer
+
+
+cdef inline const unsigned char* lend(object frame, Py_buffer* view) except NULL:
+    """Return the bytes of `frame`: it cannot be released before `view` is."""
+    if type(frame) is bytes:
+        memset(view, 0, sizeof(Py_buffer))  # so there is nothing to release
+        view.len = PyBytes_GET_SIZE(frame)
+        return <const unsigned char*>PyBytes_AS_STRING(frame)
+    PyObject_GetBuffer(frame, view, PyBUF_SIMPLE)
+    return <const unsigned char*>view.buf
+
+
+cdef bytes copy_of_buffer(object data):
+    cdef Py_buffer view
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        return PyBytes_FromStringAndSize(<const char*>view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
 
 
 cdef inline bytes copy_of(const unsigned char* data, Slice slice):

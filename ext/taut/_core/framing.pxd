@@ -10,7 +10,6 @@ cdef class LineFramer:
     cdef:
         readonly ReceiveBuffer buffer
         readonly Py_ssize_t max_bytes
-        Py_ssize_t searched  # unread bytes that are known to hold no 0x0A
         bint dropping  # inside a line that was refused
 
     # 1 and the bounds of the next line (offsets into buffer.slab.data, already consumed), or 0 when there is

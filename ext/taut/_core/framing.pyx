@@ -29,7 +29,7 @@ cdef class LineFramer:
     the next line follows.
     """
 
-    def __init__(self, ReceiveBuffer buffer not None, *, Py_ssize_t max_bytes):
+    def __cinit__(self, ReceiveBuffer buffer not None, *, Py_ssize_t max_bytes):
         if not 1 <= max_bytes <= buffer.max_bytes:
             raise ValueError(f"max_bytes must be from 1 to the buffer's {buffer.max_bytes}, got {max_bytes}")
         self.buffer = buffer
@@ -51,21 +51,20 @@ cdef class LineFramer:
         while buffer.start < buffer.stop:
             begin = buffer.slab.data + buffer.start
             end = buffer.slab.data + buffer.stop
-            found = begin + self.searched
+            found = begin + buffer.searched
             found = <const unsigned char*>memchr(found, 0x0A, <size_t>(end - found))
             if found == NULL:
                 if self.dropping:
                     buffer.consume(end - begin)
                     break
-                self.searched = end - begin
+                buffer.searched = end - begin
                 # A last 0x0D may turn out to belong to the line end.
-                if self.searched - ((end - 1)[0] == 0x0D) > self.max_bytes:
+                if buffer.searched - ((end - 1)[0] == 0x0D) > self.max_bytes:
                     self.dropping = True
-                    buffer.consume(self.searched)
+                    buffer.consume(buffer.searched)
                     self.refuse()
                 return 0
             buffer.consume(found + 1 - begin)
-            self.searched = 0
             if self.dropping:
                 self.dropping = False
                 continue
@@ -78,12 +77,10 @@ cdef class LineFramer:
             start[0] = begin - buffer.slab.data
             stop[0] = found - buffer.slab.data
             return 1
-        self.searched = 0
         buffer.settle()
         return 0
 
     cdef int refuse(self) except -1:
-        self.searched = 0
         self.buffer.settle()
         raise LimitExceeded("max_message_bytes", self.max_bytes)
 
@@ -149,7 +146,7 @@ cdef class SSEParser:
     blank line.
     """
 
-    def __init__(self, *, Py_ssize_t max_bytes):
+    def __cinit__(self, *, Py_ssize_t max_bytes):
         if max_bytes < 1:
             raise ValueError(f"max_bytes must be positive, got {max_bytes}")
         self.max_bytes = max_bytes
@@ -249,7 +246,8 @@ cdef class SSEParser:
                     append(&self.data, self.line.data + 5, 1)
                 self.line.size = 0
         append(&self.data if self.in_data else &self.line, start, size)
-        if self.data.size > self.max_bytes or self.line.size > max(self.max_bytes, DATA_PREFIX):
+        # Of the data only while it grows: another line may follow data that is as large as may be.
+        if self.data.size > self.max_bytes if self.in_data else self.line.size > max(self.max_bytes, DATA_PREFIX):
             self.refuse()
             self.in_skipped = True
         return 0

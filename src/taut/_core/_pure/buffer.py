@@ -69,7 +69,12 @@ class Span(bytes):
 
 def copy_of(data: Buffer) -> bytes:
     """Return the bytes of any buffer; of a Span only while it is not released."""
-    return data.tobytes() if isinstance(data, Span) else memoryview(data).tobytes()
+    if isinstance(data, Span):
+        return data.tobytes()
+    with memoryview(data) as view:
+        if not view.c_contiguous:
+            raise BufferError("Expected bytes that lie together, got a view with steps")
+        return view.tobytes()
 
 
 @final
@@ -81,6 +86,7 @@ class ReceiveBuffer:
             raise ValueError(f"initial and max_bytes must be positive, got {initial} and {max_bytes}")
         self.max_bytes = max_bytes
         self.unread = bytearray()
+        self.searched = 0  # unread bytes that are known to hold no 0x0A, for the framer
         self._initial = initial
         self._read_size = initial
         self._room = bytearray()  # what the last reserve() lent out
@@ -131,8 +137,13 @@ class ReceiveBuffer:
             raise ValueError(f"Expected at most the {len(self.unread)} unread bytes, got {count}")
         with memoryview(self.unread)[:count] as view:
             span = Span(view)
-        del self.unread[:count]
+        self.consume(count)
         return span
+
+    def consume(self, count: int) -> None:
+        """Drop the first `count` unread bytes."""
+        del self.unread[:count]
+        self.searched = max(self.searched - count, 0)
 
     def _check_room(self) -> None:
         self._room = bytearray()

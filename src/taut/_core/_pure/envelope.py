@@ -241,6 +241,8 @@ class Envelope:
         if self.kind is not Kind.BATCH:
             raise ValueError(f"Expected a batch, got a {self.kind.name.lower()}")
         self._check()
+        if self._walk.walker.at(self._walk.start) != b"[":
+            raise ValueError("Envelope was released")
         walker = Walker(self._walk.data)
         found: list[bytes | Span | memoryview] = []
         pos = self._walk.start

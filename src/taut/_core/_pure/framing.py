@@ -30,20 +30,18 @@ class LineFramer:
             raise ValueError(f"max_bytes must be from 1 to the buffer's {buffer.max_bytes}, got {max_bytes}")
         self.buffer = buffer
         self.max_bytes = max_bytes
-        self._searched = 0
         self._dropping = False
 
     def next(self) -> Span | None:
         """Return the next line, or None when no line is complete."""
         unread = self.buffer.unread
         while unread:
-            found = unread.find(b"\n", self._searched)
+            found = unread.find(b"\n", self.buffer.searched)
             if found < 0:
                 self._check_open_line(unread)
                 return None
-            self._searched = 0
             line = self.buffer.take(found)
-            del unread[:1]
+            self.buffer.consume(1)
             if self._dropping:
                 self._dropping = False
                 continue
@@ -56,15 +54,14 @@ class LineFramer:
         return None
 
     def _check_open_line(self, unread: bytearray) -> None:
-        self._searched = len(unread)
         if self._dropping:
-            unread.clear()
-            self._searched = 0
-        elif self._searched - unread.endswith(b"\r") > self.max_bytes:
-            unread.clear()
-            self._searched = 0
+            self.buffer.consume(len(unread))
+        elif len(unread) - unread.endswith(b"\r") > self.max_bytes:
+            self.buffer.consume(len(unread))
             self._dropping = True
             raise LimitExceeded("max_message_bytes", self.max_bytes)
+        else:
+            self.buffer.searched = len(unread)
 
 
 @final
@@ -168,9 +165,11 @@ class SSEParser:
                 self._line.clear()
         if self._in_data:
             self._data += piece
+            too_large = len(self._data) > self.max_bytes
         else:
             self._line += piece
-        if len(self._data) > self.max_bytes or len(self._line) > max(self.max_bytes, DATA_PREFIX):
+            too_large = len(self._line) > max(self.max_bytes, DATA_PREFIX)
+        if too_large:
             self._refuse()
             self._in_skipped = True
 
