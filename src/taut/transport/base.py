@@ -8,7 +8,7 @@ Contract for every transport (the tests hold each to it):
 
 - callbacks run in the event loop's thread, never from within `flush`;
 - after `connection_lost`, which comes exactly once, no other callback comes;
-- `close` may be called from any task, in any order, twice; what is unsent is still written as long as the peer takes it;
+- `close` may be called from any task, in any order, twice; what is unsent is still written while the peer takes it;
 - a client that does not read makes the server's ``out`` grow to ``max_unsent_bytes``, then the server stops reading
   from it until it does. A client goes on reading: were both to stop, two that write much would wait for each other.
 """
