@@ -153,6 +153,7 @@ class Client:
         if served is not None:
             server: Any = self._target
             self._server_task = loop.create_task(server.serve(served))
+            self._server_task.add_done_callback(lambda _: transport.close())  # also when it failed to start
         self._cache = ResponseCache(loop.time)
         self._connection = connection = ClientConnection(
             transport, self._profile, self._answerers, self._on_message, self._on_lost, limits=self._limits
@@ -190,15 +191,20 @@ class Client:
                 await self.set_log_level(self._wanted_level)
 
     async def close(self) -> None:
-        """Close the connection: open calls end with `ConnectionClosed`, a child process is ended with its group."""
+        """Close the connection: open calls end with `ConnectionClosed`, a child process is ended with its group.
+
+        What a server in this process raises at its end is raised here.
+        """
         connection = self._connection
         if connection is None:
             return
         connection.close()
         await connection.wait_closed()
-        if self._server_task is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._server_task
+        if (served := self._server_task) is not None:
+            await asyncio.wait((served,))  # which, cancelled, leaves the server alone
+            self._server_task = None
+            if not served.cancelled():
+                served.result()
 
     def _on_lost(self, error: TransportError) -> None:
         for subscription in list(self._subscriptions):

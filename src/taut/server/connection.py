@@ -34,8 +34,8 @@ class ServerConnection(Connection[ServerPeer]):
 
     def start(self) -> None:
         """Begin to serve."""
-        self.server.subscriptions.add(self)
         super().start()
+        self.server.subscriptions.add(self)
 
     def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
         """Hand the request to its method's handler."""

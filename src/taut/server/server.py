@@ -93,7 +93,7 @@ class Server:
         self._cache: dict[str, Any] = {"ttl_ms": cache_ttl_ms, "cache_scope": cache_scope}
         self._profile: ServerProfile | None = None
         self._users = 0
-        self._entered = asyncio.Lock()
+        self._entering: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._exit: contextlib.AsyncExitStack | None = None
         self._make_registries(page_size)
 
@@ -284,10 +284,17 @@ class Server:
 
     # -- running
 
+    def _lock(self) -> asyncio.Lock:
+        """Return what keeps entering and leaving the lifespan apart: a lock belongs to one event loop."""
+        loop = asyncio.get_running_loop()
+        if self._entering is None or self._entering[0] is not loop:
+            self._entering = (loop, asyncio.Lock())
+        return self._entering[1]
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Server]:
         """Enter the lifespan, once however many serve at the same time; the last to leave leaves it."""
-        async with self._entered:
+        async with self._lock():
             if self._users == 0:
                 stack = contextlib.AsyncExitStack()
                 if self._lifespan is not None:
@@ -297,7 +304,7 @@ class Server:
         try:
             yield self
         finally:
-            async with self._entered:
+            async with self._lock():
                 self._users -= 1
                 if self._users == 0 and self._exit is not None:
                     stack, self._exit = self._exit, None
@@ -318,6 +325,7 @@ class Server:
                 await connection.wait_closed()
             finally:
                 connection.close()
+                await connection.wait_closed()
 
     def run(self, transport: str = "stdio") -> None:
         """Serve until the client closes stdin, or SIGTERM or SIGINT comes; ends within a second of either.

@@ -37,6 +37,8 @@ logger = logging.getLogger("taut")
 
 P = TypeVar("P", bound=Peer)
 
+#: Seconds that a cancelled handler gets to clean up.
+STUBBORN_S = 2.0
 #: Eager tasks (3.12+) run to their first wait without a turn of the loop.
 EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
@@ -283,10 +285,15 @@ class Connection(Generic[P]):
             await asyncio.shield(self._ended)
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended, its tasks have, and the transport is released."""
+        """Wait until the connection has ended, its tasks have, and the transport is released.
+
+        A task that has ignored its cancellation for `STUBBORN_S` seconds is left behind.
+        """
         await self.wait_lost()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            _, stubborn = await asyncio.wait(self._tasks, timeout=STUBBORN_S)
+            if stubborn:
+                logger.warning("left behind: %d handler(s) that did not end when cancelled", len(stubborn))
         await self.transport.wait_closed()
 
 
