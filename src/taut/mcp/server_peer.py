@@ -20,7 +20,6 @@ from taut import models
 from taut._core import Envelope, Outgoing
 from taut.errors import (
     LEGACY_RESOURCE_NOT_FOUND,
-    InvalidParams,
     InvalidRequest,
     MethodNotFound,
     ProtocolError,
@@ -32,6 +31,7 @@ from taut.errors import (
 from taut.mcp.inbound import Caller, Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.peer import Notification, Peer
+from taut.mcp.terms import caller_of, check_terms, decode_meta, missing_meta
 
 __all__ = ["Era", "ServerPeer", "ServerProfile"]
 
@@ -137,17 +137,18 @@ class ServerPeer(Peer):
         known = self._callers.get(raw_meta) if type(raw_meta) is bytes else None
         if known is not None:
             return self._modern_request(message, known[0], known[1], answers)
-        meta = self._decode_meta(message)
+        meta = decode_meta(message)
         if meta.protocol_version is msgspec.UNSET or message.method == "initialize":
             if self.era is Era.MODERN and message.method != "initialize":
-                raise _missing_meta("io.modelcontextprotocol/protocolVersion")
+                raise missing_meta(models.PROTOCOL_VERSION_KEY)
             return self._legacy_request(message, meta, answers)
         if self.era is Era.LEGACY:
             raise InvalidRequest(
                 f"Expected requests of the session at revision {self.revision}, got one whose _meta names "
                 f"protocol version {meta.protocol_version}"
             )
-        caller = self._modern_caller(meta)
+        check_terms(meta)
+        caller = caller_of(meta, self.profile.modern)
         if type(raw_meta) is bytes:
             if len(self._callers) >= META_CACHE:
                 self._callers.clear()
@@ -181,7 +182,7 @@ class ServerPeer(Peer):
         caller = self._caller
         if caller is None:
             if self.era is Era.MODERN or (method == "server/discover" and self.profile.modern):
-                raise _missing_meta("io.modelcontextprotocol/protocolVersion")
+                raise missing_meta(models.PROTOCOL_VERSION_KEY)
             if method != "ping":
                 raise InvalidRequest(
                     f"Expected initialize, or a request whose _meta has io.modelcontextprotocol/protocolVersion, "
@@ -227,27 +228,6 @@ class ServerPeer(Peer):
         """The client of the legacy session; None before ``initialize`` and in the modern era."""
         return self._caller
 
-    # -- the terms of a modern request
-
-    def _decode_meta(self, message: Envelope) -> models.RequestMeta:
-        try:
-            return models.decode(models.RequestMeta, message.meta)
-        except msgspec.DecodeError as error:
-            raise InvalidParams(f"Invalid _meta: {error}") from error
-
-    def _modern_caller(self, meta: models.RequestMeta) -> Caller:
-        revision = meta.protocol_version
-        if meta.client_capabilities is msgspec.UNSET:
-            raise _missing_meta("io.modelcontextprotocol/clientCapabilities")
-        if revision not in self.profile.modern:
-            raise UnsupportedProtocolVersion.of(str(revision), self.profile.modern)
-        return Caller(
-            revision=str(revision),
-            capabilities=meta.client_capabilities,
-            implementation=None if meta.client_info is msgspec.UNSET else meta.client_info,
-            log_level=None if meta.log_level is msgspec.UNSET else meta.log_level,
-        )
-
     # -- what else arrives
 
     def _on_notification(self, message: Envelope) -> Notification | None:
@@ -272,7 +252,3 @@ class ServerPeer(Peer):
         if isinstance(error, ResourceNotFound) and revision is not None and revision in models.LEGACY:
             return LEGACY_RESOURCE_NOT_FOUND, error.data
         return error.code, error.data
-
-
-def _missing_meta(key: str) -> InvalidParams:
-    return InvalidParams(f"Expected _meta with {key} (revision 2026-07-28), got none")

@@ -1,0 +1,86 @@
+"""What the endpoint wants to know of a request's headers, from one pass over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from taut.mcp.http.reply import Reply, refusal
+
+__all__ = ["Head", "Headers", "read_head"]
+
+#: Names in lower case, and values; repeated names are listed as often as they came.
+Headers = Iterable[tuple[bytes, bytes]]
+
+JSON = b"application/json"
+EVENTS = b"text/event-stream"
+#: What nearly every client sends, letter for letter.
+USUAL_ACCEPT = b"application/json, text/event-stream"
+_KNOWN = frozenset({b"host", b"origin", b"content-type", b"content-length", b"accept"})
+
+
+class Head:
+    """The headers of a request that matter here, by lower-case name."""
+
+    __slots__ = ("known", "repeated")
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, bytes] = {}
+        #: A header that came twice and has no business to: intermediaries may have read the other one.
+        self.repeated: bytes | None = None
+
+    @property
+    def content_length(self) -> int | None:
+        """The declared size of the body; the HTTP server has checked it."""
+        length = self.known.get(b"content-length")
+        return int(length) if length is not None and length.isdigit() else None
+
+    def refuse_types(self) -> Reply | None:
+        """Return the refusal of a body that is not JSON, or of a client that cannot read the answer."""
+        known = self.known
+        content_type = known.get(b"content-type")
+        if content_type != JSON and not _is_json(content_type):
+            shown = "none" if content_type is None else content_type[:100].decode("latin-1")
+            return refusal(415, f"Expected Content-Type application/json, got {shown}")
+        accept = known.get(b"accept")
+        if accept != USUAL_ACCEPT and not _accepts(accept):
+            shown = "none" if accept is None else accept[:100].decode("latin-1")
+            return refusal(406, f"Expected Accept with application/json and text/event-stream, got {shown}")
+        return None
+
+
+def read_head(headers: Headers) -> Head:
+    """Read ``headers``; none of them is judged."""
+    head = Head()
+    known = head.known
+    for name, value in headers:
+        if name not in _KNOWN and not name.startswith(b"mcp-"):
+            continue
+        if name not in known:
+            known[name] = value
+        elif name == b"accept":
+            known[name] += b"," + value
+        else:
+            head.repeated = name
+    return head
+
+
+def _is_json(content_type: bytes | None) -> bool:
+    if content_type is None:
+        return False
+    media, _, parameters = content_type.lower().partition(b";")
+    charset = parameters.replace(b" ", b"").replace(b'"', b"")
+    return media.strip() == JSON and (b"charset=" not in charset or b"charset=utf-8" in charset)
+
+
+def _accepts(accept: bytes | None) -> bool:
+    """Whether both types are acceptable; a wildcard stands for what it covers."""
+    if accept is None:
+        return False
+    ranges = set()
+    for item in accept.lower().split(b","):
+        media, *parameters = (part.strip() for part in item.split(b";"))
+        if not any(part.startswith(b"q=0") and not part.strip(b"q=0.") for part in parameters):
+            ranges.add(media)
+    return b"*/*" in ranges or (
+        not ranges.isdisjoint((JSON, b"application/*")) and not ranges.isdisjoint((EVENTS, b"text/*"))
+    )

@@ -1,0 +1,57 @@
+"""The terms that a modern request carries in its ``_meta``: who asks, and at which revision (2026-07-28)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from taut import models
+from taut._core import Envelope
+from taut.errors import InvalidParams, UnsupportedProtocolVersion
+from taut.mcp.inbound import Caller
+
+__all__ = ["caller_of", "check_terms", "decode_meta", "missing_meta"]
+
+
+def decode_meta(message: Envelope) -> models.RequestMeta:
+    """Return the ``_meta`` of ``message``, which has one.
+
+    :raises taut.errors.InvalidParams: it is malformed.
+    """
+    try:
+        meta: models.RequestMeta = models.decode(models.RequestMeta, message.meta)
+    except msgspec.DecodeError as error:
+        raise InvalidParams(f"Invalid _meta: {error}") from error
+    return meta
+
+
+def check_terms(meta: models.RequestMeta) -> None:
+    """Check that what every modern request must say is there.
+
+    :raises taut.errors.InvalidParams: it is not.
+    """
+    if meta.protocol_version is msgspec.UNSET:
+        raise missing_meta(models.PROTOCOL_VERSION_KEY)
+    if meta.client_capabilities is msgspec.UNSET:
+        raise missing_meta(models.CLIENT_CAPABILITIES_KEY)
+
+
+def caller_of(meta: models.RequestMeta, supported: tuple[str, ...]) -> Caller:
+    """Return who asks, under terms that `check_terms` has seen.
+
+    :raises taut.errors.UnsupportedProtocolVersion: the revision is none of ``supported``.
+    """
+    revision = str(meta.protocol_version)
+    if revision not in supported:
+        raise UnsupportedProtocolVersion.of(revision, supported)
+    assert meta.client_capabilities is not msgspec.UNSET
+    return Caller(
+        revision=revision,
+        capabilities=meta.client_capabilities,
+        implementation=None if meta.client_info is msgspec.UNSET else meta.client_info,
+        log_level=None if meta.log_level is msgspec.UNSET else meta.log_level,
+    )
+
+
+def missing_meta(key: str) -> InvalidParams:
+    """Return the error for a request that lacks ``key``."""
+    return InvalidParams(f"Expected _meta with {key} (revision 2026-07-28), got none")
