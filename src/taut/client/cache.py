@@ -28,14 +28,18 @@ class ResponseCache:
     """At most ``maximum`` results, the least recently used dropped first. ``clock`` gives seconds, monotonic."""
 
     def __init__(self, clock: Callable[[], float], *, maximum: int = 512) -> None:
+        #: How often something has become stale.
+        self.changes = 0
         self._clock = clock
         self._maximum = maximum
-        self._entries: OrderedDict[tuple[str, str], tuple[float, models.CacheableResult]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, str | None], tuple[float, models.CacheableResult]] = (
+            OrderedDict()
+        )
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, method: str, key: str) -> models.CacheableResult | None:
+    def get(self, method: str, key: str | None) -> models.CacheableResult | None:
         """Return a result that may still be used."""
         entry = self._entries.get((method, key))
         if entry is None:
@@ -46,10 +50,14 @@ class ResponseCache:
         self._entries.move_to_end((method, key))
         return entry[1]
 
-    def put(self, method: str, key: str, result: object) -> None:
-        """Keep ``result`` if its server allows that. A negative ``ttlMs`` counts as 0."""
+    def put(self, method: str, key: str | None, result: object, *, seen: int | None = None) -> None:
+        """Keep ``result`` if its server allows that. A negative ``ttlMs`` counts as 0.
+
+        ``seen`` is what `changes` was when it was asked for: what has been overtaken by a change is not kept.
+        """
         if (
-            not isinstance(result, models.CacheableResult)
+            (seen is not None and seen != self.changes)
+            or not isinstance(result, models.CacheableResult)
             or result.ttl_ms is msgspec.UNSET
             or result.ttl_ms <= 0
         ):
@@ -62,9 +70,13 @@ class ResponseCache:
     def on_notification(self, method: str, uri: str | None = None) -> None:
         """Drop what a notification makes stale."""
         if method == "notifications/resources/updated":
+            self.changes += 1
             self._entries.pop(("resources/read", uri or ""), None)
             return
-        stale = _STALE.get(method, ())
+        stale = _STALE.get(method)
+        if stale is None:
+            return
+        self.changes += 1
         for key in [key for key in self._entries if key[0] in stale]:
             del self._entries[key]
 

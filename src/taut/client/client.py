@@ -22,6 +22,7 @@ from taut.errors import (
     InputRequired,
     LocalProtocolError,
     RemoteError,
+    RemoteProtocolError,
     TransportError,
 )
 from taut.mcp.client_peer import ClientProfile
@@ -385,13 +386,14 @@ class Client:
 
     async def page(self, method: str, cursor: str | None = None, **options: Any) -> Any:
         """Return one page of a list method, from the cache where the server allows it."""
-        known = self._cached(method, cursor or "")
+        known = self._cached(method, cursor)
         if known is not None:
             return known
+        seen = self._changes()
         params = models.PaginatedParams(cursor=msgspec.UNSET if cursor is None else cursor)
         result = await self.request(method, params, **options)
         if self._cache is not None:
-            self._cache.put(method, cursor or "", result)
+            self._cache.put(method, cursor, result, seen=seen)
         return result
 
     async def _all(self, method: str, member: str, options: dict[str, Any]) -> list[Any]:
@@ -451,8 +453,11 @@ class Client:
         if self._on_notification is not None:
             self.connection.call_back(self._on_notification, notification)
 
-    def _cached(self, method: str, key: str) -> Any:
+    def _cached(self, method: str, key: str | None) -> Any:
         return None if self._cache is None else self._cache.get(method, key)
+
+    def _changes(self) -> int:
+        return 0 if self._cache is None else self._cache.changes
 
     # -- multi-round-trip requests
 
@@ -462,12 +467,14 @@ class Client:
         """Send a request; as long as the server asks for input, answer and send it again.
 
         :raises taut.errors.InputRequired: there is no callback for what it asks, or it does not stop asking.
+        :raises taut.errors.RemoteProtocolError: the server made a task of it, which was not agreed on.
         """
+        seen = self._changes()
         result = await self.request(method, params, **options)
         if not isinstance(result, models.InputRequiredResult):
             if cache is not None and self._cache is not None:
-                self._cache.put(method, cache, result)
-            return result
+                self._cache.put(method, cache, result, seen=seen)
+            return _no_task(result)
         for _ in range(self._limits.max_rounds):
             responses = await self._inputs(result)
             again = msgspec.structs.replace(
@@ -475,7 +482,7 @@ class Client:
             )
             result = await self.request(method, again, **options)
             if not isinstance(result, models.InputRequiredResult):
-                return result
+                return _no_task(result)
         raise InputRequired(f"{method} still asks for input after {self._limits.max_rounds} rounds")
 
     async def _inputs(self, result: models.InputRequiredResult) -> dict[str, Any]:
@@ -512,6 +519,12 @@ class Client:
                 f"The server asks for {key!r} with {needed}, which this client did not declare"
             )
         return await run_answerer(answerer, params)
+
+
+def _no_task(result: Any) -> Any:
+    if isinstance(result, (models.CreateTaskResult, models.LegacyCreateTaskResult)):
+        raise RemoteProtocolError("Expected a result, got a task, which nobody asked for")
+    return result
 
 
 def _kept(roots: Roots) -> Roots:
