@@ -79,14 +79,16 @@ def test_a_task_that_was_not_agreed_on_is_no_result(run: Run) -> None:
         "lastUpdatedAt": "2026-01-01T00:00:00Z",
         "ttlMs": None,
     }
-    server = Scripted(lambda server, message: server.say({"id": message["id"], "result": task}))
+
+    def server() -> Scripted:
+        return Scripted(lambda server, message: server.say({"id": message["id"], "result": task}))
 
     async def main() -> None:
-        async with Client(server) as client:
-            with pytest.raises(RemoteProtocolError, match="task"):
+        async with Client(server()) as client:
+            with pytest.raises(RemoteProtocolError, match="got a task"):
                 await client.call_tool("x")
-            given = models.ClientCapabilities(extensions={"io.modelcontextprotocol/tasks": {}})
-        async with Client(server, capabilities=given) as client:
+        given = models.ClientCapabilities(extensions={"io.modelcontextprotocol/tasks": {}})
+        async with Client(server(), capabilities=given) as client:
             asked = await client.request("tools/call", models.CallToolParams("x"))
             assert isinstance(asked, models.CreateTaskResult)
 

@@ -523,7 +523,9 @@ class Client:
 
 def _no_task(result: Any) -> Any:
     if isinstance(result, (models.CreateTaskResult, models.LegacyCreateTaskResult)):
-        raise RemoteProtocolError("Expected a result, got a task, which nobody asked for")
+        raise RemoteProtocolError(
+            "Expected a result, got a task: what may become one is called with request()"
+        )
     return result
 
 
