@@ -126,7 +126,7 @@ def test_children_leave_no_descriptor_thread_or_object(run: Run) -> None:
 
     run(main(1))
     objects, files, before = objects_of_taut(), descriptors(), buffer.live_objects()
-    run(main(10))
+    run(main(9))
     assert descriptors() == files
     assert objects_of_taut() - objects == collections.Counter()
     assert buffer.live_objects() == before
@@ -143,6 +143,6 @@ def test_failed_connections_leave_nothing(run: Run) -> None:
 
     run(main(1))
     objects, files = objects_of_taut(), descriptors()
-    run(main(25))
+    run(main(10))
     assert descriptors() == files
     assert objects_of_taut() - objects == collections.Counter()

@@ -27,8 +27,8 @@ def test_message_of_100_mb_comes_back_and_costs_a_bounded_multiple_of_memory() -
             result = await client.call_tool("echo", {"text": text})
             assert result.content[0].text == text
             peak = int((await client.call_tool("memory")).content[0].text)
-            # Received once, decoded once, encoded twice at most (text, and structured content).
-            assert peak < 5.5 * len(text)
+            # Received once and decoded once, or returned once and encoded once, besides the interpreter itself.
+            assert peak < 2.5 * len(text) + 64 * MB
 
     Run("uvloop")(main())
 
@@ -46,8 +46,7 @@ def test_message_over_the_limit_is_refused_by_the_server_and_the_next_call_is_an
     run(main())
 
 
-@pytest.mark.parametrize("tool", ["add", "add_later"])
-@pytest.mark.parametrize("mode", ["legacy", "auto"])
+@pytest.mark.parametrize(("tool", "mode"), [("add", "legacy"), ("add_later", "auto")])
 def test_10_000_pipelined_calls_are_all_answered(run: Run, tool: str, mode: str) -> None:
     async def main() -> None:
         async with Client(SERVER, mode=mode) as client:
