@@ -78,7 +78,7 @@ class TestClosing:
     def test_a_handler_that_ignores_its_end_does_not_hold_it(
         self, run: Run, era: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr("taut.transport.connection.STUBBORN_S", 0.01)
+        monkeypatch.setattr("taut.transport.conversation.STUBBORN_S", 0.01)
         app = Server("s")
         started, may_end = asyncio.Event(), asyncio.Event()
 

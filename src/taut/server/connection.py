@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from taut.errors import TransportError
 from taut.mcp.inbound import Request
 from taut.mcp.peer import Notification
-from taut.mcp.server_peer import ServerPeer
+from taut.mcp.server_peer import Era, ServerPeer
 from taut.server.methods import METHODS
 from taut.transport.base import Transport
 from taut.transport.connection import Connection
@@ -48,6 +50,12 @@ class ServerConnection(Connection[ServerPeer]):
             and self.server.on_roots_changed is not None
         ):
             self.call_back(self.server.on_roots_changed, self)
+
+    def tell(self, method: str, params: object = msgspec.UNSET) -> None:
+        """Notify the client of a legacy session; a modern one hears what it listens to."""
+        if self.peer.era is Era.LEGACY and self.peer.ready:
+            self.peer.notify(method, params)
+            self.flush_soon()
 
     def eof_received(self) -> None:
         """The client is done asking: what is being worked on may still be answered, within `GRACE_S`."""

@@ -6,8 +6,6 @@ A handler gets its `Context` by declaring a parameter of that type; a handler wi
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +16,8 @@ from taut.mcp.inputs import Elicit, Elicited, ElicitUrl, ListRoots, Question, Ro
 from taut.mcp.levels import severity
 
 if TYPE_CHECKING:
-    from taut.server.connection import ServerConnection
     from taut.server.server import Server
+    from taut.transport.conversation import Conversation
 
 __all__ = ["Context"]
 
@@ -29,27 +27,26 @@ class _Drain:
 
     __slots__ = ("_connection",)
 
-    def __init__(self, connection: ServerConnection) -> None:
+    def __init__(self, connection: Conversation) -> None:
         self._connection = connection
 
     def __await__(self) -> Generator[Any, None, None]:
-        return self._connection.transport.drain().__await__()
+        return self._connection.drain().__await__()
 
 
 class Context:
     """One request, seen from its handler. Usable until the handler returns."""
 
-    __slots__ = ("_connection", "_drain", "_request", "_rounds", "_thread", "server")
+    __slots__ = ("_connection", "_drain", "_request", "_rounds", "server")
 
     def __init__(
-        self, server: Server, request: Request, connection: ServerConnection, rounds: Rounds | None
+        self, server: Server, request: Request, connection: Conversation, rounds: Rounds | None
     ) -> None:
         self.server = server
         self._request = request
         self._connection = connection
         self._rounds = rounds
         self._drain = _Drain(connection)
-        self._thread = threading.get_ident()
 
     # -- who asks
 
@@ -119,16 +116,11 @@ class Context:
         return self.log("error", data)
 
     def _send(self, send: Any, *args: Any) -> _Drain:
-        if threading.get_ident() == self._thread:
-            send(*args)
-            self._connection.flush_soon()
-        else:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-                self._connection.loop.call_soon_threadsafe(self._send_here, send, args)
+        self._connection.run_here(self._send_here, send, args)
         return self._drain
 
     def _send_here(self, send: Any, args: tuple[Any, ...]) -> None:
-        self._connection.call_back(send, *args)
+        send(*args)
         self._connection.flush_soon()
 
     # -- asking the client

@@ -23,13 +23,13 @@ from taut.server.registry import Registry
 from taut.server.tools import call_tool
 
 if TYPE_CHECKING:
-    from taut.server.connection import ServerConnection
     from taut.server.server import Server
+    from taut.transport.conversation import Conversation
 
 __all__ = ["METHODS", "Handler"]
 
 Work = Coroutine[Any, Any, None] | None
-Handler = Callable[["Server", Request, "ServerConnection"], Work]
+Handler = Callable[["Server", Request, "Conversation"], Work]
 
 #: The most values that a completion may return (specification, "Completion").
 MAX_COMPLETIONS = 100
@@ -39,7 +39,7 @@ MAX_COMPLETIONS = 100
 
 
 def _list(registry_of: Callable[[Server], Registry[Any]]) -> Handler:
-    def handler(server: Server, request: Request, connection: ServerConnection) -> Work:
+    def handler(server: Server, request: Request, connection: Conversation) -> Work:
         cursor = None
         if request.envelope.params is not None:
             asked = request.params().cursor
@@ -58,7 +58,7 @@ def _list(registry_of: Callable[[Server], Registry[Any]]) -> Handler:
 async def _finish(
     server: Server,
     request: Request,
-    connection: ServerConnection,
+    connection: Conversation,
     function: Function,
     arguments: dict[str, Any],
     wrap: Callable[[Any], Any],
@@ -92,7 +92,7 @@ async def _finish(
 # -- resources
 
 
-def _read_resource(server: Server, request: Request, connection: ServerConnection) -> Work:
+def _read_resource(server: Server, request: Request, connection: Conversation) -> Work:
     uri: str = request.params().uri
     cache = server.cache_hints(request.caller.revision)
 
@@ -113,7 +113,7 @@ def _read_resource(server: Server, request: Request, connection: ServerConnectio
     raise ResourceNotFound.of(uri)
 
 
-def _subscribe(server: Server, request: Request, connection: ServerConnection) -> Work:
+def _subscribe(server: Server, request: Request, connection: Conversation) -> Work:
     uri = request.params().uri
     if server.resources.get(uri) is None and not any(
         entry.template.match(uri) is not None for entry in server.templates
@@ -124,13 +124,13 @@ def _subscribe(server: Server, request: Request, connection: ServerConnection) -
     return None
 
 
-def _unsubscribe(server: Server, request: Request, connection: ServerConnection) -> Work:
+def _unsubscribe(server: Server, request: Request, connection: Conversation) -> Work:
     server.subscriptions.unsubscribe(connection, request.params().uri)
     request.respond({})
     return None
 
 
-def _listen(server: Server, request: Request, connection: ServerConnection) -> Work:
+def _listen(server: Server, request: Request, connection: Conversation) -> Work:
     server.subscriptions.listen(connection, request)
     return None
 
@@ -138,7 +138,7 @@ def _listen(server: Server, request: Request, connection: ServerConnection) -> W
 # -- prompts
 
 
-def _get_prompt(server: Server, request: Request, connection: ServerConnection) -> Work:
+def _get_prompt(server: Server, request: Request, connection: Conversation) -> Work:
     params = request.params()
     prompt = server.prompts.get(params.name)
     if prompt is None:
@@ -158,7 +158,7 @@ def _get_prompt(server: Server, request: Request, connection: ServerConnection) 
 # -- completion
 
 
-async def _complete(server: Server, request: Request, connection: ServerConnection) -> None:
+async def _complete(server: Server, request: Request, connection: Conversation) -> None:
     params = request.params()
     completions = _completions_of(server, params.ref)
     source = completions.get(params.argument.name)

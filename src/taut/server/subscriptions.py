@@ -12,11 +12,10 @@ import msgspec
 
 from taut import models
 from taut.errors import LimitExceeded
-from taut.mcp.inbound import Request, RequestState
-from taut.mcp.server_peer import Era
+from taut.mcp.inbound import Request
 
 if TYPE_CHECKING:
-    from taut.server.connection import ServerConnection
+    from taut.transport.conversation import Conversation
 
 __all__ = ["Subscriptions"]
 
@@ -32,12 +31,9 @@ SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
 class _Listener:
     """One open ``subscriptions/listen`` request."""
 
-    __slots__ = ("connection", "filter", "request", "uris")
+    __slots__ = ("filter", "request", "uris")
 
-    def __init__(
-        self, connection: ServerConnection, request: Request, wanted: models.SubscriptionFilter
-    ) -> None:
-        self.connection = connection
+    def __init__(self, request: Request, wanted: models.SubscriptionFilter) -> None:
         self.request = request
         self.filter = wanted
         uris = wanted.resource_subscriptions
@@ -47,116 +43,144 @@ class _Listener:
         return {SUBSCRIPTION_ID: self.request.key}
 
 
+class _Subscriber:
+    """One conversation, and what it wants to hear: legacy subscriptions, or open streams."""
+
+    __slots__ = ("changed", "connection", "lasting", "listeners", "uris")
+
+    def __init__(self, connection: Conversation, *, lasting: bool) -> None:
+        self.connection = connection
+        #: Whether it is there without a stream, until it is discarded.
+        self.lasting = lasting
+        self.uris: set[str] = set()
+        self.listeners: dict[Request, _Listener] = {}
+        #: The lists that changed in this turn of the loop.
+        self.changed: set[str] = set()
+
+    def check(self, count: int) -> None:
+        maximum = self.connection.limits.max_subscriptions
+        if count > maximum:
+            raise LimitExceeded("max_subscriptions", maximum, actual=count)
+
+    # -- in the loop of the connection
+
+    def list_changed(self, kind: str) -> None:
+        if not self.changed:
+            self.connection.loop.call_soon(self._announce)
+        self.changed.add(kind)
+
+    def _announce(self) -> None:
+        changed, self.changed = sorted(self.changed), set()
+        for kind in changed:
+            method, member = LISTS[kind]
+            self.connection.tell(method)
+            for listener in self.listeners.values():
+                if getattr(listener.filter, member) is True:
+                    listener.request.notify(method, models.NotificationParams(meta=listener.meta()))
+        self.connection.flush_soon()
+
+    def resource_updated(self, uri: str) -> None:
+        method = "notifications/resources/updated"
+        if uri in self.uris:
+            self.connection.tell(method, models.ResourceUpdatedParams(uri=uri))
+        for listener in self.listeners.values():
+            if uri in listener.uris:
+                listener.request.notify(method, models.ResourceUpdatedParams(uri=uri, meta=listener.meta()))
+        self.connection.flush_soon()
+
+
 class Subscriptions:
-    """The connections of one server and what each of them wants to hear."""
+    """The connections of one server and what each of them wants to hear.
+
+    `list_changed` and `resource_updated` may be called from any thread; each connection is told in its own loop.
+    """
 
     def __init__(self) -> None:
-        self._connections: dict[ServerConnection, set[str]] = {}
-        self._listeners: dict[Request, _Listener] = {}
-        self._changed: set[str] = set()
+        self._subscribers: dict[Conversation, _Subscriber] = {}
 
     # -- who listens
 
-    def add(self, connection: ServerConnection) -> None:
+    def add(self, connection: Conversation) -> None:
         """Know ``connection``, which has been started."""
-        self._connections[connection] = set()
+        self._subscribers[connection] = _Subscriber(connection, lasting=True)
 
-    def discard(self, connection: ServerConnection) -> None:
+    def discard(self, connection: Conversation) -> None:
         """Forget ``connection``, which has ended."""
-        self._connections.pop(connection, None)
+        self._subscribers.pop(connection, None)
+
+    def _of(self, connection: Conversation) -> _Subscriber:
+        subscriber = self._subscribers.get(connection)
+        if subscriber is None:
+            subscriber = self._subscribers[connection] = _Subscriber(connection, lasting=False)
+        return subscriber
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return len(self._subscribers)
 
-    def connections(self) -> list[ServerConnection]:
+    def connections(self) -> list[Conversation]:
         """Return the open connections."""
-        return list(self._connections)
+        return list(self._subscribers)
 
-    def subscribe(self, connection: ServerConnection, uri: str) -> None:
+    def subscribe(self, connection: Conversation, uri: str) -> None:
         """``resources/subscribe``.
 
         :raises taut.errors.LimitExceeded: too many subscriptions.
         """
-        uris = self._connections.setdefault(connection, set())
-        self._check(connection, len(uris) + (uri not in uris))
-        uris.add(uri)
+        subscriber = self._of(connection)
+        subscriber.check(len(subscriber.uris) + (uri not in subscriber.uris))
+        subscriber.uris.add(uri)
 
-    def unsubscribe(self, connection: ServerConnection, uri: str) -> None:
+    def unsubscribe(self, connection: Conversation, uri: str) -> None:
         """``resources/unsubscribe``; one that was not subscribed is fine."""
-        self._connections.get(connection, set()).discard(uri)
+        self._of(connection).uris.discard(uri)
 
-    def listen(self, connection: ServerConnection, request: Request) -> None:
-        """``subscriptions/listen``: acknowledge what is honoured, then keep the request open."""
+    def listen(self, connection: Conversation, request: Request) -> None:
+        """``subscriptions/listen``: acknowledge what is honoured, then keep the request open.
+
+        :raises taut.errors.LimitExceeded: too many subscriptions.
+        """
         wanted: models.SubscriptionFilter = request.params().notifications
-        mine = sum(1 for listener in self._listeners.values() if listener.connection is connection)
-        uris = wanted.resource_subscriptions
-        self._check(connection, mine + 1 + (0 if uris is msgspec.UNSET else len(uris)))
         honoured = models.SubscriptionFilter(
-            tools_list_changed=wanted.tools_list_changed,
-            prompts_list_changed=wanted.prompts_list_changed,
-            resources_list_changed=wanted.resources_list_changed,
-            resource_subscriptions=uris,
+            tools_list_changed=wanted.tools_list_changed or msgspec.UNSET,
+            prompts_list_changed=wanted.prompts_list_changed or msgspec.UNSET,
+            resources_list_changed=wanted.resources_list_changed or msgspec.UNSET,
+            resource_subscriptions=wanted.resource_subscriptions,
         )
-        listener = _Listener(connection, request, honoured)
-        request.defer(lambda reason: self._forget(request))
-        self._listeners[request] = listener
+        subscriber = self._of(connection)
+        listener = _Listener(request, honoured)
+        try:
+            subscriber.check(sum(1 + len(one.uris) for one in (*subscriber.listeners.values(), listener)))
+            request.defer(lambda reason: self._forget(subscriber, request))
+        except LimitExceeded:
+            self._forget(subscriber, request)
+            raise
+        subscriber.listeners[request] = listener
         acknowledgement = models.SubscriptionsAcknowledgedParams(notifications=honoured, meta=listener.meta())
         request.notify("notifications/subscriptions/acknowledged", acknowledgement)
 
-    def _forget(self, request: Request) -> None:
-        self._listeners.pop(request, None)
-
-    def _check(self, connection: ServerConnection, count: int) -> None:
-        maximum = connection.peer.limits.max_subscriptions
-        if count > maximum:
-            raise LimitExceeded("max_subscriptions", maximum, actual=count)
+    def _forget(self, subscriber: _Subscriber, request: Request) -> None:
+        subscriber.listeners.pop(request, None)
+        if not (subscriber.lasting or subscriber.listeners):
+            self.discard(subscriber.connection)
 
     # -- telling them
 
     def list_changed(self, kind: str) -> None:
         """Announce that the list of ``kind`` (tools, prompts, resources) changed, at the end of this turn."""
-        if not self._connections:
-            return
-        if not self._changed:
-            next(iter(self._connections)).loop.call_soon(self._announce)
-        self._changed.add(kind)
-
-    def _announce(self) -> None:
-        changed, self._changed = sorted(self._changed), set()
-        for kind in changed:
-            method, member = LISTS[kind]
-            for connection in self._connections:
-                if connection.peer.era is Era.LEGACY and connection.peer.ready:
-                    connection.peer.notify(method)
-                    connection.flush_soon()
-            for listener in self._open():
-                if getattr(listener.filter, member) is True:
-                    self._notify(listener, method, models.NotificationParams(meta=listener.meta()))
+        for subscriber in list(self._subscribers.values()):
+            subscriber.connection.run_here(subscriber.list_changed, kind)
 
     def resource_updated(self, uri: str) -> None:
         """Tell whoever subscribed to ``uri`` that its contents changed."""
-        method = "notifications/resources/updated"
-        for connection, uris in self._connections.items():
-            if uri in uris:
-                connection.peer.notify(method, models.ResourceUpdatedParams(uri=uri))
-                connection.flush_soon()
-        for listener in self._open():
-            if uri in listener.uris:
-                self._notify(listener, method, models.ResourceUpdatedParams(uri=uri, meta=listener.meta()))
+        for subscriber in list(self._subscribers.values()):
+            subscriber.connection.run_here(subscriber.resource_updated, uri)
 
-    def _open(self) -> list[_Listener]:
-        for request in [one for one in self._listeners if one.state is not RequestState.OPEN]:
-            del self._listeners[request]
-        return list(self._listeners.values())
-
-    @staticmethod
-    def _notify(listener: _Listener, method: str, params: models.NotificationParams) -> None:
-        listener.request.notify(method, params)
-        listener.connection.flush_soon()
-
-    def close_of(self, connection: ServerConnection) -> None:
+    def close_of(self, connection: Conversation) -> None:
         """End the listen streams of ``connection``: each gets its result, which says that it is over."""
-        for listener in self._open():
-            if listener.connection is connection:
-                listener.request.respond(models.SubscriptionsListenResult.of(listener.request.key))
-                connection.flush_soon()
+        subscriber = self._subscribers.get(connection)
+        if subscriber is None:
+            return
+        for request in list(subscriber.listeners):
+            request.respond(models.SubscriptionsListenResult.of(request.key))
+            self._forget(subscriber, request)
+        connection.flush_soon()

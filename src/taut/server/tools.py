@@ -17,8 +17,8 @@ from taut.server.context import Context
 from taut.server.registry import ToolEntry
 
 if TYPE_CHECKING:
-    from taut.server.connection import ServerConnection
     from taut.server.server import Server
+    from taut.transport.conversation import Conversation
 
 __all__ = ["call_tool"]
 
@@ -28,9 +28,7 @@ LARGE_BYTES = 64 * 1024
 logger = logging.getLogger("taut.server")
 
 
-def call_tool(
-    server: Server, request: Request, connection: ServerConnection
-) -> Coroutine[Any, Any, None] | None:
+def call_tool(server: Server, request: Request, connection: Conversation) -> Coroutine[Any, Any, None] | None:
     """Call the tool that ``request`` names; a plain function is answered before this returns.
 
     :raises taut.errors.InvalidParams: there is no such tool (specification, "Tools", error handling).

@@ -8,28 +8,18 @@ A connection belongs to this object, not to the task that made it: any task may 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from taut import models
 from taut._core import MessageReader
-from taut.errors import (
-    INTERNAL_ERROR,
-    ConnectionClosed,
-    InvalidParams,
-    LocalProtocolError,
-    ProtocolError,
-    RemoteError,
-    TransportError,
-)
-from taut.mcp.inbound import Request
+from taut.errors import ConnectionClosed, TransportError
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.outbound import Pending, ProgressCallback
-from taut.mcp.peer import Event, Notification, Peer
+from taut.mcp.peer import Peer
 from taut.transport.base import Transport
+from taut.transport.conversation import Conversation
 
 __all__ = ["Connection"]
 
@@ -37,19 +27,14 @@ logger = logging.getLogger("taut")
 
 P = TypeVar("P", bound=Peer)
 
-#: Seconds that a cancelled handler gets to clean up.
-STUBBORN_S = 2.0
-#: Eager tasks (3.12+) run to their first wait without a turn of the loop.
-EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
-
-class Connection(Generic[P]):
+class Connection(Conversation, Generic[P]):
     """A peer on a transport. Subclasses say what happens with a request and with a notification."""
 
     def __init__(self, transport: Transport, peer: P, *, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(limits)
         self.transport = transport
         self.peer = peer
-        self.loop = asyncio.get_running_loop()
         self.lost: TransportError | None = None
         self._reader = MessageReader(
             transport.buffer,
@@ -58,8 +43,6 @@ class Connection(Generic[P]):
             max_digits=limits.max_digits,
             max_keys=limits.max_keys,
         )
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._callbacks: set[asyncio.Task[None]] = set()
         self._in_read = False
         self._flush_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -79,7 +62,7 @@ class Connection(Generic[P]):
                 try:
                     event = self.peer.receive(message)
                     if event is not None:
-                        self._dispatch(event)
+                        self.dispatch(event)
                 except Exception:
                     # Nothing is expected here; should there be a mistake of ours in the handling of one message,
                     # it must not take the messages behind it along.
@@ -100,94 +83,9 @@ class Connection(Generic[P]):
             self._timer = None
         closed = self.lost if isinstance(self.lost, ConnectionClosed) else ConnectionClosed(str(self.lost))
         self.peer.close(closed)
-        for task in self._callbacks:
-            task.cancel()
+        self.drop_callbacks()
         if not self._ended.done():
             self._ended.set_result(None)
-
-    def _dispatch(self, event: Event | list[Event]) -> None:
-        if type(event) is not Request:
-            if type(event) is list:
-                for part in event:
-                    self._dispatch(part)
-            else:
-                try:
-                    self.on_notification(event)  # type: ignore[arg-type]  # what is left
-                except InvalidParams as error:
-                    logger.warning("ignored a notification: %s", error)
-            return
-        try:
-            work = self.on_request(event)
-        except LocalProtocolError:
-            self.report(event)  # a mistake on our side, which is none of the caller's business
-        except (RemoteError, ProtocolError) as error:
-            event.fail(error)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
-            # The border between protocol and handlers: whatever went wrong, the caller gets an answer
-            # that does not leak it, and the connection lives.
-            self.report(event)
-        else:
-            if work is not None:
-                self.spawn(event, work)
-
-    def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
-        """Work on ``request``: answer it and return None, or return a coroutine that does."""
-        raise NotImplementedError
-
-    def on_notification(self, notification: Notification) -> None:
-        """Work on a notification."""
-
-    def report(self, request: Request) -> None:
-        """Answer ``request`` after an unexpected exception, and log that exception."""
-        logger.exception("%s failed", request.method)
-        request.fail(RemoteError(f"Internal error while handling {request.method}", code=INTERNAL_ERROR))
-
-    # -- tasks
-
-    def call_back(self, callback: Callable[..., object], *args: object) -> None:
-        """Call a user's callback, or start it if it is async. One that fails is logged, and takes nothing along."""
-        try:
-            waiting = callback(*args)
-        except Exception:  # the border to callbacks
-            logger.exception("a callback failed")
-            return
-        if inspect.isawaitable(waiting):
-            task = self.loop.create_task(_finished(waiting))
-            self._callbacks.add(task)
-            task.add_done_callback(self._callbacks.discard)
-
-    def spawn(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` as the one task of ``request``; the peer's cancellation cancels it."""
-        task: asyncio.Task[None] = asyncio.Task(self._guard(request, work), loop=self.loop, **EAGER)
-        if task.done():
-            self.flush_soon()
-            return
-        try:
-            request.defer(lambda reason: _cancel(task, work, reason))
-        except ProtocolError as error:
-            _cancel(task, work, None)
-            request.fail(error)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _guard(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except LocalProtocolError:
-            self.report(request)
-        except (RemoteError, ProtocolError) as error:
-            request.fail(error)
-        except asyncio.CancelledError:
-            # Cancelled by the peer: no answer. By anyone else (a handler that cancels itself, our shutdown):
-            # the caller still waits, so it is told.
-            request.fail(RemoteError(f"{request.method} was cancelled by the server", code=INTERNAL_ERROR))
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException:  # the same border as in _dispatch
-            self.report(request)
-        self.flush_soon()
 
     # -- sending
 
@@ -200,6 +98,10 @@ class Connection(Generic[P]):
     def _flush(self) -> None:
         self._flush_scheduled = False
         self.transport.flush()
+
+    async def drain(self) -> None:
+        """Wait for a peer that does not keep up."""
+        await self.transport.drain()
 
     async def ask(
         self,
@@ -287,24 +189,8 @@ class Connection(Generic[P]):
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, its tasks have, and the transport is released.
 
-        A task that has ignored its cancellation for `STUBBORN_S` seconds is left behind.
+        A task that goes on in spite of its cancellation is left behind (`wait_handlers`).
         """
         await self.wait_lost()
-        if self._tasks:
-            _, stubborn = await asyncio.wait(self._tasks, timeout=STUBBORN_S)
-            if stubborn:
-                logger.warning("left behind: %d handler(s) that did not end when cancelled", len(stubborn))
+        await self.wait_handlers()
         await self.transport.wait_closed()
-
-
-async def _finished(waiting: Awaitable[object]) -> None:
-    try:
-        await waiting
-    except Exception:  # the border to callbacks
-        logger.exception("a callback failed")
-
-
-def _cancel(task: asyncio.Task[None], work: Coroutine[Any, Any, None], reason: str | None) -> None:
-    task.cancel(reason)
-    if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
-        work.close()  # the task has not begun, and a cancelled one never will
