@@ -7,12 +7,13 @@ STAMP := $(VENV)/.installed
 LOCK := $(shell command -v flock >/dev/null && echo flock .build.lock)
 # Holds a server of another make, apart from ours: its dependencies are its own.
 DEMO := .demo
+FUZZ_SECONDS ?= 60
 PARALLEL := -n auto --dist worksteal
 UNIT := -m 'not interop and not faults and not soak'
 # What stands on the core: run once more on its pure twin (tests/core itself runs on both).
 ABOVE := tests/mcp tests/transport tests/server tests/client
 
-.PHONY: help dev build test asan lint types stubtest docs wheel check-dist peers interop faults bench bench-stdio demo clean
+.PHONY: help dev build test asan fuzz lint types stubtest docs wheel check-dist peers interop faults bench bench-stdio demo clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -36,6 +37,9 @@ test: dev  ## unit tests, on the compiled core and on its pure twin
 
 asan: $(STAMP)  ## tests of the core under the address and undefined-behaviour sanitizers
 	scripts/asan.sh
+
+fuzz: $(STAMP)  ## random bytes into both twins, the compiled one under the sanitizers, for FUZZ_SECONDS
+	scripts/asan.sh fuzz --seconds $(FUZZ_SECONDS)
 
 lint: $(STAMP)  ## ruff, cython-lint, codespell, import-linter
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .

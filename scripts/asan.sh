@@ -4,7 +4,7 @@
 # The instrumented extensions are built in a copy of the sources, build/asan/, so the build in src/ stays as it is.
 # The interpreter is not instrumented: the runtimes are preloaded and it uses plain malloc, so that every
 # allocation of the core is watched. Leaks are left to the tests' own counters, since CPython keeps memory until
-# it exits. Arguments go to pytest.
+# it exits. Arguments go to pytest; after a first one that is `fuzz`, to scripts/fuzz.py in its place.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -27,4 +27,8 @@ case $found in
 *) echo "expected the extensions in $tree, got $found" >&2; exit 1 ;;
 esac
 
+if [ "${1-}" = fuzz ]; then
+    shift
+    LD_PRELOAD="$libraries" exec "$python" scripts/fuzz.py "$@"
+fi
 LD_PRELOAD="$libraries" exec "$python" -m pytest -q -p no:cacheprovider tests/core "$@"

@@ -18,3 +18,26 @@ def describe(error: RemoteProtocolError) -> tuple[Any, ...]:
     """Return class, message, code, data, offset, limit and id of an error."""
     extras = (getattr(error, name, None) for name in ("offset", "limit", "id"))
     return type(error).__name__, str(error), error.code, error.data, *extras
+
+
+SHOWN = (
+    "id",
+    "id_key",
+    "method",
+    "name",
+    "uri",
+    "extra_params",
+    "size",
+    "params",
+    "result",
+    "error",
+    "arguments",
+    "meta",
+)
+
+
+def shown(envelope: Any) -> list[Any]:
+    """All that an envelope shows; what it finds out late may raise."""
+    values = [envelope.kind, repr(envelope)]
+    values += [outcome(getattr, envelope, name) for name in SHOWN]
+    return values + ([outcome(envelope.items)] if envelope.kind == 5 else [])

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from json_texts import ANY_BYTES, SPACES, VALUES, mutated
-from outcomes import outcome
+from outcomes import outcome, shown
 
 Twins = tuple[SimpleNamespace, SimpleNamespace]
 
@@ -55,28 +55,6 @@ BATCHES = st.lists(messages() | VALUES.map(str.encode), max_size=3).map(
 FRAMES = st.one_of(
     messages(), messages(), mutated(messages()), mutated(messages()), BATCHES, mutated(BATCHES), ANY_BYTES
 )
-
-SHOWN = (
-    "id",
-    "id_key",
-    "method",
-    "name",
-    "uri",
-    "extra_params",
-    "size",
-    "params",
-    "result",
-    "error",
-    "arguments",
-    "meta",
-)
-
-
-def shown(envelope: Any) -> list[Any]:
-    """All that an envelope shows; what it finds out late may raise."""
-    values = [envelope.kind, repr(envelope)]
-    values += [outcome(getattr, envelope, name) for name in SHOWN]
-    return values + ([outcome(envelope.items)] if envelope.kind == 5 else [])
 
 
 def parsed(core: SimpleNamespace, frame: bytes, options: dict[str, Any]) -> Any:
