@@ -19,7 +19,10 @@ import msgspec
 from taut import models
 from taut._core import Envelope, Outgoing
 from taut.errors import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
     LEGACY_RESOURCE_NOT_FOUND,
+    URL_ELICITATION_REQUIRED,
     InvalidRequest,
     MethodNotFound,
     ProtocolError,
@@ -248,7 +251,12 @@ class ServerPeer(Peer):
         self.out.error(raw_id, error.code, error.message, data, null_id=self.era is not Era.MODERN)
 
     def wire_error(self, error: RemoteError | ProtocolError, revision: str | None) -> tuple[int, object]:
-        """Return code and data; "resource not found" had a code of its own before 2026-07-28."""
-        if isinstance(error, ResourceNotFound) and revision is not None and revision in models.LEGACY:
-            return LEGACY_RESOURCE_NOT_FOUND, error.data
-        return error.code, error.data
+        """Return code and data. 2026-07-28 has taken away two codes, which a handler may still pass on from elsewhere."""
+        code = error.code
+        if revision is not None and revision in models.LEGACY:
+            code = LEGACY_RESOURCE_NOT_FOUND if isinstance(error, ResourceNotFound) else code
+        elif code == LEGACY_RESOURCE_NOT_FOUND:
+            code = INVALID_PARAMS
+        elif code == URL_ELICITATION_REQUIRED:
+            code = INTERNAL_ERROR
+        return code, error.data

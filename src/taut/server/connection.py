@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from taut.errors import TransportError
+from taut.errors import MethodNotFound, TransportError
 from taut.mcp.inbound import Request
 from taut.mcp.peer import Notification
 from taut.mcp.server_peer import Era, ServerPeer
@@ -41,7 +41,10 @@ class ServerConnection(Connection[ServerPeer]):
 
     def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
         """Hand the request to its method's handler."""
-        return METHODS[request.method](self.server, request, self)
+        handler = METHODS.get(request.method)
+        if handler is None:  # of an extension that was declared
+            raise MethodNotFound(f"Method not found: {request.method}")
+        return handler(self.server, request, self)
 
     def on_notification(self, notification: Notification) -> None:
         """Tell the server that a client's roots changed."""

@@ -7,7 +7,7 @@ answers. `METHODS` is the table from the method's name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -144,7 +144,8 @@ def _get_prompt(server: Server, request: Request, connection: Conversation) -> W
     if prompt is None:
         raise InvalidParams(f"Unknown prompt: {params.name}")
     arguments = {} if params.arguments is msgspec.UNSET else params.arguments
-    description = prompt.function.description
+    described = prompt.model.description
+    description = None if described is msgspec.UNSET else described
     return _finish(
         server,
         request,
@@ -162,7 +163,7 @@ async def _complete(server: Server, request: Request, connection: Conversation) 
     params = request.params()
     completions = _completions_of(server, params.ref)
     source = completions.get(params.argument.name)
-    values: list[str] = []
+    found: Any = None
     if source is not None:
         context: dict[str, str] = {}
         if params.context is not msgspec.UNSET and params.context.arguments is not msgspec.UNSET:
@@ -170,11 +171,24 @@ async def _complete(server: Server, request: Request, connection: Conversation) 
         found = source(params.argument.value, context)
         if inspect.isawaitable(found):
             found = await found
-        values = list(found)
-    completion = models.Completion(
-        values[:MAX_COMPLETIONS], total=len(values), has_more=len(values) > MAX_COMPLETIONS
+    request.respond(models.CompleteResult(completion=_completion(params.argument.name, found)))
+
+
+def _completion(argument: str, found: Any) -> models.Completion:
+    """Return what a source of completions has found, no more than may be sent of it."""
+    given = found if isinstance(found, models.Completion) else models.Completion([])
+    values = found.values if found is given else found or ()
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"Expected strings from the completion of {argument}, got {found!r}")
+    values = list(values)
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError(f"Expected strings from the completion of {argument}, got {values!r}")
+    more = len(values) > MAX_COMPLETIONS
+    return models.Completion(
+        values[:MAX_COMPLETIONS],
+        total=len(values) if given.total is msgspec.UNSET else given.total,
+        has_more=more if given.has_more is msgspec.UNSET else given.has_more or more,
     )
-    request.respond(models.CompleteResult(completion=completion))
 
 
 def _completions_of(server: Server, ref: Any) -> dict[str, Callable[..., Any]]:
@@ -188,7 +202,7 @@ def _completions_of(server: Server, ref: Any) -> dict[str, Callable[..., Any]]:
         return template.completions
     if server.resources.get(ref.uri) is not None:
         return {}
-    raise ResourceNotFound.of(ref.uri)
+    raise InvalidParams(f"Unknown resource template: {ref.uri}")
 
 
 METHODS: dict[str, Handler] = {

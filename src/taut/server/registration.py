@@ -1,4 +1,4 @@
-"""From a user's function and options to a registry entry, and from the entries to the declared capabilities."""
+"""From a user's function and options to a registry entry, and from a server to the declared capabilities."""
 
 from __future__ import annotations
 
@@ -144,14 +144,16 @@ def prompt(
 
 
 def capabilities(server: Server) -> models.ServerCapabilities:
-    """Return what ``server`` can do, from what is registered. Every bit that is declared is served."""
-    completes = any(entry.completions for entry in (*server.prompts, *server.templates))
+    """Return what ``server`` can do. It does not depend on what is registered: that may come later, and a legacy client
+    learns of capabilities once. Every bit that is declared is served."""
     return models.ServerCapabilities(
         tools=models.ToolsCapability(list_changed=True),
         resources=models.ResourcesCapability(list_changed=True, subscribe=True),
         prompts=models.PromptsCapability(list_changed=True),
-        completions={} if completes or len(server.prompts) or len(server.templates) else UNSET,
+        completions={},
         logging={},
+        experimental=_given(server.experimental),
+        extensions=_given(server.extensions),
     )
 
 

@@ -14,6 +14,7 @@ import msgspec
 from taut import models
 from taut.errors import ConfigError
 from taut.mcp.function import Function
+from taut.mcp.http.values import ParamHeaders
 from taut.mcp.pagination import paginate
 from taut.mcp.uri_template import UriTemplate
 
@@ -35,7 +36,7 @@ class Entry(Protocol):
 class ToolEntry:
     """A registered tool."""
 
-    __slots__ = ("function", "key", "model", "thread", "timeout_s")
+    __slots__ = ("function", "key", "model", "param_headers", "thread", "timeout_s")
 
     def __init__(
         self, model: models.Tool, function: Function, *, thread: bool = False, timeout_s: float | None = None
@@ -43,6 +44,8 @@ class ToolEntry:
         self.key: str = model.name
         self.model = model
         self.function = function
+        #: Arguments that HTTP clients mirror in headers; None: no such arguments.
+        self.param_headers = ParamHeaders.compile(model.input_schema)
         self.thread = thread
         self.timeout_s = timeout_s
 
@@ -156,5 +159,8 @@ class Registry(Generic[E]):
             result = self._list_result([models.project(entry.model, revision) for entry in items], following)
             body = msgspec.json.encode(models.project(result, revision))
             known = b"{" + members + b"," + body[1:] if members else body
+            # The place in a cursor is a hint, so a client can make up any number of cursors for one page.
+            if len(self._pages) >= len(models.REVISIONS) * (len(entries) // size + 1):
+                self._pages.clear()
             self._pages[revision, cursor] = known
         return known

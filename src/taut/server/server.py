@@ -50,6 +50,8 @@ class Server:
     :param state_sealer: seals the state of multi-round-trip requests; the default has a random key, so several
         processes that serve the same clients need one that is given.
     :param cache_ttl_ms: how long a modern client may keep lists and resources before it asks again.
+    :param experimental: capabilities to declare that no specification names.
+    :param extensions: extensions to declare, by their identifiers, with their settings.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Server:
         state_sealer: StateSealer | None = None,
         cache_ttl_ms: int = 0,
         cache_scope: str = "private",
+        experimental: dict[str, Any] | None = None,
+        extensions: dict[str, Any] | None = None,
     ) -> None:
         self.implementation = models.Implementation(
             name,
@@ -80,6 +84,8 @@ class Server:
             icons=list(icons) or msgspec.UNSET,
         )
         self.instructions = instructions
+        self.experimental = experimental
+        self.extensions = extensions
         self.limits = limits
         self.lifespan_state: Any = None
         self.subscriptions = Subscriptions()
@@ -192,7 +198,8 @@ class Server:
     def completion(self, ref: str, argument: str) -> Callable[[F], F]:
         """Register a source of completions for ``argument`` of a prompt (by name) or template (by its URI template).
 
-        The function gets (value so far, other arguments) and returns strings, the best first; it may be async.
+        The function gets (value so far, other arguments) and returns strings, the best first, or a
+        `taut.models.Completion`; it may be async.
 
         :raises taut.errors.ConfigError: there is no such prompt, template or argument.
         """
@@ -207,7 +214,6 @@ class Server:
 
         def register(function: F) -> F:
             entry.completions[argument] = function
-            self._profile = None
             return function
 
         return register
@@ -217,14 +223,13 @@ class Server:
         self.subscriptions.resource_updated(uri)
 
     def _list_changed(self, kind: str) -> None:
-        self._profile = None
         self.subscriptions.list_changed(kind)
 
     # -- what the rest of the server needs
 
     @property
     def profile(self) -> ServerProfile:
-        """What the server says of itself, as of now."""
+        """What the server says of itself."""
         if self._profile is None:
             self._profile = ServerProfile(
                 self.implementation,
