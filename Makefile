@@ -13,7 +13,7 @@ UNIT := -m 'not interop and not faults and not soak' --ignore=tests/faults
 # What stands on the core: run once more on its pure twin (tests/core itself runs on both).
 ABOVE := tests/mcp tests/server tests/client --ignore=tests/server/test_running.py
 
-.PHONY: help dev build test asan fuzz lint types stubtest docs wheel check-dist peers interop faults bench bench-stdio demo clean
+.PHONY: help dev build test test-thorough asan fuzz lint types stubtest docs wheel check-dist peers interop faults bench bench-stdio demo clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -34,6 +34,9 @@ build: $(STAMP)  ## rebuild the compiled core in place
 test: dev  ## unit tests, on the compiled core and on its pure twin
 	$(BIN)/python -m pytest $(PARALLEL) $(UNIT) tests
 	TAUT_PURE=1 $(BIN)/python -m pytest $(PARALLEL) -q $(UNIT) $(ABOVE)
+
+test-thorough: dev  ## property tests with many more examples, vectors cut in many more ways (minutes)
+	$(BIN)/python -m pytest $(PARALLEL) $(UNIT) --timeout 600 --hypothesis-profile thorough tests/core tests/models tests/mcp
 
 asan: $(STAMP)  ## tests of the core under the address and undefined-behaviour sanitizers
 	scripts/asan.sh

@@ -15,8 +15,17 @@ framing = pytest.importorskip("taut._core.framing", reason="needs the compiled c
 envelope = pytest.importorskip("taut._core.envelope", reason="needs the compiled core")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def others():
+    """Keep the collector from walking, in each test, all that the tests before have left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
-def grown():
+def grown(others):
     """Give a function that tells what has come alive in this test; at its end that must be nothing."""
     gc.collect()
     before = memory.live_objects()

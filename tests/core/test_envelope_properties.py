@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from json_texts import ANY_BYTES, SPACES, VALUES, mutated
 from outcomes import outcome, shown
@@ -62,7 +62,6 @@ def parsed(core: SimpleNamespace, frame: bytes, options: dict[str, Any]) -> Any:
     return shown(details[0]) if result == "returned" else (result, details)
 
 
-@settings(max_examples=200)
 @given(
     frame=FRAMES,
     strict=st.booleans(),

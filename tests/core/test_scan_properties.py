@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from json_texts import ANY_BYTES, NOISE, VALID, VALUES, accepts, mutated
 from outcomes import outcome
@@ -13,7 +13,6 @@ Twins = tuple[SimpleNamespace, SimpleNamespace]
 TIGHT = {"max_depth": 3, "max_digits": 8, "max_keys": 3}
 
 
-@settings(max_examples=200)
 @given(data=ANY_BYTES)
 @example(data=b'"\\ud800\\u0041"')
 @example(data=b'"\\ud83d\\ude00"')
@@ -23,14 +22,12 @@ def test_validate_accepts_what_the_standard_library_accepts(core: SimpleNamespac
     assert accepted == accepts(data)
 
 
-@settings(max_examples=200)
 @given(data=ANY_BYTES, limits=st.sampled_from([{}, TIGHT]))
 def test_validate_comes_to_the_same_in_both_twins(twins: Twins, data: bytes, limits: dict[str, int]) -> None:
     compiled, pure = twins
     assert outcome(compiled.validate, data, **limits) == outcome(pure.validate, data, **limits)
 
 
-@settings(max_examples=200)
 @given(data=ANY_BYTES | st.builds(lambda noise: b"[" + noise, NOISE), start=st.integers(0, 8))
 @example(data=b'[\\"]', start=0)
 @example(data=b'[\\\\"]"]', start=0)
@@ -49,7 +46,6 @@ def test_skip_value_ends_behind_a_valid_value(
     assert core.skip_value(before + text + after, len(before)) == len(before + text)
 
 
-@settings(max_examples=50)
 @given(data=VALID | mutated(VALID), kind=st.sampled_from([bytes, bytearray, memoryview]))
 def test_validate_takes_any_buffer(core: SimpleNamespace, data: bytes, kind: Any) -> None:
     assert outcome(core.validate, kind(data)) == outcome(core.validate, data)
