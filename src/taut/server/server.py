@@ -17,6 +17,7 @@ import msgspec
 
 from taut import models
 from taut.errors import ConfigError, InternalError
+from taut.mcp.http.guard import LOOPBACK, Guard
 from taut.mcp.inbound import Request
 from taut.mcp.inputs import METHODS_WITH_INPUT, InputNeeded, Rounds
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
@@ -30,6 +31,7 @@ from taut.transport.base import Transport
 
 if TYPE_CHECKING:
     from taut.mcp.sealing import StateSealer
+    from taut.transport.http.asgi import AsgiApp
 
 __all__ = ["Server"]
 
@@ -331,6 +333,24 @@ class Server:
             finally:
                 connection.close()
                 await connection.wait_closed()
+
+    def asgi(
+        self,
+        path: str = "/mcp",
+        *,
+        allowed_hosts: Iterable[str] = LOOPBACK,
+        allowed_origins: Iterable[str] = (),
+    ) -> AsgiApp:
+        """Return an ASGI application with the MCP endpoint at ``path``, to be served or mounted.
+
+        ``allowed_hosts`` are the names that clients may reach it by, with a port or for any port; ``allowed_origins``
+        the web pages that may, besides those on allowed hosts. ``"*"`` allows all: then a proxy has to check.
+
+        :raises taut.errors.ConfigError: a name that can never match.
+        """
+        from taut.server.http import asgi_app
+
+        return asgi_app(self, path, Guard(allowed_hosts, allowed_origins))
 
     def run(self, transport: str = "stdio") -> None:
         """Serve until the client closes stdin, or SIGTERM or SIGINT comes; ends within a second of either.

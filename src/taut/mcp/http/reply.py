@@ -123,6 +123,11 @@ class Response:
         return self.request.state is not RequestState.OPEN
 
     @property
+    def answered(self) -> bool:
+        """Whether there is an answer: a request that was withdrawn has none."""
+        return self.request.state is RequestState.ANSWERED
+
+    @property
     def streams(self) -> bool:
         """Whether something was said before the answer, so that one JSON body cannot carry it."""
         return self._events is not None

@@ -1,0 +1,47 @@
+"""A server behind HTTP: its handlers, for exchanges instead of connections."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from taut.mcp.http.endpoint import Endpoint
+from taut.mcp.http.guard import Guard
+from taut.mcp.http.reply import Response
+from taut.mcp.http.values import ParamHeaders
+from taut.mcp.inbound import Request
+from taut.server.methods import METHODS
+from taut.transport.http.asgi import AsgiApp
+from taut.transport.http.exchange import Exchange
+
+if TYPE_CHECKING:
+    from taut.server.server import Server
+
+__all__ = ["asgi_app"]
+
+
+class ServerExchange(Exchange):
+    """An exchange with the server's handlers behind it."""
+
+    def __init__(self, server: Server, response: Response) -> None:
+        super().__init__(response, server.limits)
+        self.server = server
+
+    def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
+        """Hand the request to its method's handler."""
+        return METHODS[request.method](self.server, request, self)
+
+    def shut_down(self) -> None:
+        """End a stream of changes with its result."""
+        self.server.subscriptions.close_of(self)
+
+
+def asgi_app(server: Server, path: str, guard: Guard) -> AsgiApp:
+    """Return the application that serves ``server`` at ``path``."""
+
+    def param_headers(name: str) -> ParamHeaders | None:
+        tool = server.tools.get(name)
+        return None if tool is None else tool.param_headers
+
+    endpoint = Endpoint(lambda: server.profile, param_headers, guard=guard, limits=server.limits)
+    return AsgiApp(endpoint, lambda response: ServerExchange(server, response), server.running, path=path)

@@ -1,0 +1,1 @@
+"""Streamable HTTP: an ASGI application, and a uvicorn that serves it."""

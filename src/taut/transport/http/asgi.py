@@ -1,0 +1,232 @@
+"""The MCP endpoint as an ASGI application (ASGI 3, HTTP and lifespan).
+
+An answer that is there when the handler returns is sent as one JSON body. Otherwise the exchange is followed: the first
+notification, or `quiet_s` seconds of silence, begin a stream of events; then comments keep it alive. A client that
+goes away withdraws its request.
+
+Contract with the server: ``exchange`` makes the `Exchange` of an accepted request, ``running`` is the context in which
+requests are served. It is entered at ``lifespan.startup`` or, where nobody sends that (a mounted application), with
+the first request, and then left when the event loop ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from taut.mcp.http.endpoint import Endpoint
+from taut.mcp.http.reply import STREAM_HEADERS, Reply, Response, refusal
+from taut.transport.http.exchange import Exchange
+
+__all__ = ["AsgiApp"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+#: Seconds without news until a stream begins, and between two comments that keep it alive.
+QUIET_S = 15.0
+#: Seconds that a client gets for the rest of a body once its first part is there.
+BODY_S = 30.0
+
+
+class _Disconnected(Exception):
+    """The client went away before its request was complete."""
+
+
+class AsgiApp:
+    """One MCP endpoint at ``path``; every other path is not found."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        exchange: Callable[[Response], Exchange],
+        running: Callable[[], contextlib.AbstractAsyncContextManager[object]],
+        *,
+        path: str = "/mcp",
+        quiet_s: float = QUIET_S,
+        body_s: float = BODY_S,
+    ) -> None:
+        self.endpoint = endpoint
+        self.path = path.rstrip("/")
+        self._exchange = exchange
+        self._running = running
+        self._quiet_s = quiet_s
+        self._body_s = body_s
+        self._followed: set[Exchange] = set()
+        self._lives: dict[asyncio.AbstractEventLoop, _Life] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope; see the ASGI specification."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._serve(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+        elif kind == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+    def shut_down(self) -> None:
+        """End the streams that only wait for changes, so that nothing holds up a server that stops."""
+        for exchange in list(self._followed):
+            exchange.shut_down()
+
+    # -- one request
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path.rstrip("/") != self.path:
+            await _send_reply(send, refusal(404, f"Expected {self.path or '/'}, got {path[:100]}"))
+            return
+        head = self.endpoint.admit(scope["method"], scope["headers"])
+        if isinstance(head, Reply):
+            await _send_reply(send, head)
+            return
+        try:
+            life = self._lives.get(asyncio.get_running_loop())
+            if life is None or not life.ready:
+                await self._live()
+            body = await self._read(receive)
+            answer = body if isinstance(body, Reply) else self.endpoint.receive(head, body)
+            if isinstance(answer, Reply):
+                await _send_reply(send, answer)
+                return
+            exchange = self._exchange(answer)
+            exchange.begin()
+            response = exchange.response
+            if response.ended and not response.streams:
+                await _send_reply(send, response.reply())
+            else:
+                await self._follow(exchange, receive, send)
+        except _Disconnected:
+            return
+        finally:
+            self.endpoint.leave()
+
+    async def _read(self, receive: Receive) -> bytes | bytearray | Reply:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Disconnected
+        first: bytes = message.get("body", b"")
+        if not message.get("more_body", False):
+            return self.endpoint.too_large() if len(first) > self.endpoint.limits.max_message_bytes else first
+        body = bytearray(first)
+        try:
+            async with asyncio.timeout(self._body_s):
+                while message.get("more_body", False):
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Disconnected
+                    body += message.get("body", b"")
+                    if len(body) > self.endpoint.limits.max_message_bytes:
+                        return self.endpoint.too_large()
+        except TimeoutError:
+            return refusal(408, f"Expected the whole body within {self._body_s:g} s")
+        return body
+
+    async def _follow(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        watch = asyncio.get_running_loop().create_task(_watch(receive, exchange))
+        self._followed.add(exchange)
+        try:
+            await self._send_all(exchange, send)
+        except OSError:  # how servers tell of a client that is gone while something is sent
+            return
+        finally:
+            self._followed.discard(exchange)
+            watch.cancel()
+            await exchange.wait_closed()
+
+    async def _send_all(self, exchange: Exchange, send: Send) -> None:
+        response = exchange.response
+        started = False
+        while True:
+            await exchange.news(self._quiet_s)
+            ended = response.ended
+            if not started:
+                if ended and not response.streams:
+                    if response.answered:
+                        await _send_reply(send, response.reply())
+                    return
+                started = True
+                await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+            await send({"type": "http.response.body", "body": response.events(), "more_body": not ended})
+            if ended:
+                return
+            if not response.unsent_bytes:
+                exchange.taken()
+
+    # -- the lifespan
+
+    async def _live(self) -> None:
+        """Be running in this loop, for as long as it runs."""
+        loop = asyncio.get_running_loop()
+        life = self._lives.get(loop)
+        if life is None:
+            # A loop that has ended has taken its life with it.
+            self._lives = {other: life for other, life in self._lives.items() if not other.is_closed()}
+            life = self._lives[loop] = _Life(self._running)
+        try:
+            await asyncio.shield(life.started)
+        except Exception:
+            self._lives.pop(loop, None)  # the next request tries again
+            raise
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._live()
+        except Exception as error:  # the border to the user's lifespan
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        life = self._lives.pop(asyncio.get_running_loop())
+        try:
+            await life.end()
+        except Exception as error:  # the same
+            await send({"type": "lifespan.shutdown.failed", "message": f"{type(error).__name__}: {error}"})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class _Life:
+    """Keeps a context entered, in a task of its own: it is left by the task that entered it."""
+
+    def __init__(self, running: Callable[[], contextlib.AbstractAsyncContextManager[object]]) -> None:
+        loop = asyncio.get_running_loop()
+        self.started: asyncio.Future[None] = loop.create_future()
+        self._stop = asyncio.Event()
+        self._task = loop.create_task(self._live(running))
+
+    @property
+    def ready(self) -> bool:
+        return self.started.done() and self.started.exception() is None
+
+    async def _live(self, running: Callable[[], contextlib.AbstractAsyncContextManager[object]]) -> None:
+        try:
+            async with running():
+                self.started.set_result(None)
+                await self._stop.wait()
+        except Exception as error:
+            if self.started.done():
+                raise
+            self.started.set_exception(error)  # told to whoever waits
+
+    async def end(self) -> None:
+        self._stop.set()
+        await self._task
+
+
+async def _watch(receive: Receive, exchange: Exchange) -> None:
+    """Cancel the exchange when its client goes away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    exchange.cancel("the client closed the response stream")
+
+
+async def _send_reply(send: Send, reply: Reply) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": reply.fields()})
+    await send({"type": "http.response.body", "body": reply.body})
