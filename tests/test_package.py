@@ -15,7 +15,17 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(taut.__file__).parent
 
 #: Needed only by those who ask for them: none may be loaded by a server.
-OPTIONAL = {"cryptography", "httpx", "pydantic", "pygments", "rich", "starlette", "uvicorn", "opentelemetry"}
+OPTIONAL = {
+    "cryptography",
+    "httptools",
+    "httpx",
+    "pydantic",
+    "pygments",
+    "rich",
+    "starlette",
+    "uvicorn",
+    "opentelemetry",
+}
 #: Ours, and what msgspec itself loads.
 DEPENDENCIES = {"taut", "msgspec", "uvloop", "typing_extensions"}
 

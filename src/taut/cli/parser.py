@@ -55,6 +55,8 @@ class Options(argparse.Namespace):
     #: The command line after ``--``.
     server_command: Sequence[str] = ()
 
+    # serve
+    http: str | None = None
     # call
     args: str | None = None
     save: str | None = None
@@ -127,6 +129,9 @@ def _serve(parser: _Parser) -> None:
     parser.add_argument(
         "words", nargs=1, metavar="FILE[:OBJECT]", help="a .py file or module:object with a taut Server"
     )
+    parser.add_argument(
+        "--http", metavar="HOST:PORT", help="serve over HTTP at /mcp, not on stdin and stdout"
+    )
 
 
 def _connection_options(parser: _Parser) -> None:
@@ -189,7 +194,7 @@ def _count(text: str) -> int:
 _seconds.__name__, _count.__name__ = "seconds", "count"
 
 _COMMANDS: dict[str, tuple[str, Callable[[_Parser], None]]] = {
-    "serve": ("run the server in a Python file on stdin and stdout", _serve),
+    "serve": ("run the server in a Python file, on stdin and stdout or over HTTP", _serve),
     "tools": ("list the tools of a server", _listing),
     "call": ("call a tool", _call),
     "inspect": ("show what was negotiated with a server and all that it offers", _listing),

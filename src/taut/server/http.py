@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from taut.mcp.http.endpoint import Endpoint
-from taut.mcp.http.guard import Guard
+from taut.mcp.http.guard import LOOPBACK, Guard
 from taut.mcp.http.reply import Response
 from taut.mcp.http.values import ParamHeaders
 from taut.mcp.inbound import Request
@@ -17,7 +17,10 @@ from taut.transport.http.exchange import Exchange
 if TYPE_CHECKING:
     from taut.server.server import Server
 
-__all__ = ["asgi_app"]
+__all__ = ["asgi_app", "run_http"]
+
+#: Addresses that stand for all of a machine's: nobody's name.
+WILDCARDS = ("", "0.0.0.0", "::")
 
 
 class ServerExchange(Exchange):
@@ -45,3 +48,26 @@ def asgi_app(server: Server, path: str, guard: Guard) -> AsgiApp:
 
     endpoint = Endpoint(lambda: server.profile, param_headers, guard=guard, limits=server.limits)
     return AsgiApp(endpoint, lambda response: ServerExchange(server, response), server.running, path=path)
+
+
+def run_http(
+    server: Server,
+    host: str,
+    port: int,
+    path: str,
+    allowed_hosts: Iterable[str] | None = None,
+    allowed_origins: Iterable[str] = (),
+    *,
+    on_listening: Callable[[str], object] = lambda url: None,
+) -> None:
+    """Serve until a signal comes; ``on_listening`` is told the URL once clients can connect."""
+    # Imported here: an application under another ASGI server does without.
+    from taut.transport.http.serving import listen, serve, url_of
+
+    if allowed_hosts is None:
+        own = f"[{host}]" if ":" in host else host
+        allowed_hosts = LOOPBACK if host in WILDCARDS else (*LOOPBACK, own)
+    app = asgi_app(server, path, Guard(allowed_hosts, allowed_origins))
+    listening = listen(host, port)
+    on_listening(url_of(listening, path))
+    serve(app, listening)

@@ -352,16 +352,34 @@ class Server:
 
         return asgi_app(self, path, Guard(allowed_hosts, allowed_origins))
 
-    def run(self, transport: str = "stdio") -> None:
-        """Serve until the client closes stdin, or SIGTERM or SIGINT comes; ends within a second of either.
+    def run(
+        self,
+        transport: str = "stdio",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        path: str = "/mcp",
+        allowed_hosts: Iterable[str] | None = None,
+        allowed_origins: Iterable[str] = (),
+    ) -> None:
+        """Serve on ``stdio``, or on ``http`` at ``host`` and ``port`` (see `asgi` for the rest).
 
-        :raises taut.errors.ConfigError: no such transport.
+        Serves until SIGTERM or SIGINT comes, or on stdio until the client closes stdin; ends within a second of either,
+        on HTTP after open requests were given three. By default clients may reach it by the names of this machine for
+        itself and by ``host``.
+
+        :raises taut.errors.ConfigError: no such transport, or no listening there.
         """
-        from taut.server.running import run_stdio
+        if transport == "stdio":
+            from taut.server.running import run_stdio
 
-        if transport != "stdio":
-            raise ConfigError(f"Expected transport 'stdio', got {transport!r}")
-        run_stdio(self)
+            run_stdio(self)
+        elif transport == "http":
+            from taut.server.http import run_http
+
+            run_http(self, host, port, path, allowed_hosts, allowed_origins)
+        else:
+            raise ConfigError(f"Expected transport 'stdio' or 'http', got {transport!r}")
 
 
 def _absent(value: Any) -> Any:
