@@ -23,6 +23,7 @@ from taut.errors import (
     LocalProtocolError,
     RemoteError,
     RemoteProtocolError,
+    ToolError,
     TransportError,
 )
 from taut.mcp.client_peer import ClientProfile
@@ -286,16 +287,25 @@ class Client:
         )
 
     async def call_tool(
-        self, name: str, arguments: Mapping[str, Any] | None = None, **options: Any
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        raise_on_error: bool = False,
+        **options: Any,
     ) -> models.CallToolResult:
         """Call a tool. A failure of the tool itself is a result with ``is_error``; ``options`` as for `request`.
 
         A server's questions (multi-round-trip requests) are answered with this client's callbacks.
+
+        :raises taut.errors.ToolError: the tool failed, and ``raise_on_error`` is set; with the text of its result.
         """
         params = models.CallToolParams(
             name=name, arguments=msgspec.UNSET if arguments is None else dict(arguments)
         )
         result: models.CallToolResult = await self._with_input("tools/call", params, options)
+        if raise_on_error and result.is_error is True:
+            raise ToolError(result.text or f"{name} failed without a word")
         return result
 
     async def get_prompt(

@@ -150,7 +150,7 @@ class Function(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         return f"<Function {self.name}({', '.join(argument.name for argument in self.arguments)})>"
 
     def decode(self, arguments: Buffer | None) -> object:
-        """Decode JSON arguments (None: none given) into what `call` takes; raises `InvalidArguments`."""
+        """Decode JSON arguments (None, or null: none given) into what `call` takes; raises `InvalidArguments`."""
         if arguments is None:
             arguments = b"{}"
         if self._strings:
@@ -158,6 +158,8 @@ class Function(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         try:
             decoded = self._decoder.decode(arguments)
         except _MISFITS as error:
+            if arguments == b"null":  # as for every optional member: many peers write one for the other
+                return self.decode(None)
             decoded = self._decode_integral(arguments, error)
         if self._adapters:
             self._adapt(decoded)

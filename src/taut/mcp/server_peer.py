@@ -19,22 +19,17 @@ import msgspec
 from taut import models
 from taut._core import Envelope, Outgoing
 from taut.errors import (
-    INTERNAL_ERROR,
-    INVALID_PARAMS,
-    LEGACY_RESOURCE_NOT_FOUND,
-    URL_ELICITATION_REQUIRED,
     InvalidRequest,
     MethodNotFound,
     ProtocolError,
     RemoteError,
     RemoteProtocolError,
-    ResourceNotFound,
     UnsupportedProtocolVersion,
 )
 from taut.mcp.inbound import Caller, Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.peer import Notification, Peer
-from taut.mcp.terms import caller_of, check_terms, decode_meta, missing_meta
+from taut.mcp.terms import caller_of, check_terms, decode_meta, missing_meta, wire_code
 
 __all__ = ["Era", "ServerPeer", "ServerProfile"]
 
@@ -251,12 +246,5 @@ class ServerPeer(Peer):
         self.out.error(raw_id, error.code, error.message, data, null_id=self.era is not Era.MODERN)
 
     def wire_error(self, error: RemoteError | ProtocolError, revision: str | None) -> tuple[int, object]:
-        """Return code and data. 2026-07-28 has taken away two codes, which a handler may still pass on from elsewhere."""
-        code = error.code
-        if revision is not None and revision in models.LEGACY:
-            code = LEGACY_RESOURCE_NOT_FOUND if isinstance(error, ResourceNotFound) else code
-        elif code == LEGACY_RESOURCE_NOT_FOUND:
-            code = INVALID_PARAMS
-        elif code == URL_ELICITATION_REQUIRED:
-            code = INTERNAL_ERROR
-        return code, error.data
+        """Return the code and the data that ``error`` has at ``revision``."""
+        return wire_code(error, revision), error.data

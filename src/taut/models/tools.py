@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from taut.models._base import JsonObject, JsonValue, Model
 from taut.models._messages import InputResponseParams, ListResult, Result
 from taut.models.common import Icon
-from taut.models.content import ContentBlock
+from taut.models.content import ContentBlock, TextContent
 from taut.models.legacy_tasks import TaskMetadata
 from taut.models.meta import MetaObject
 
@@ -76,3 +76,8 @@ class CallToolResult(Result, frozen=True):
     content: list[ContentBlock]
     structured_content: JsonValue | UnsetType = UNSET
     is_error: bool | UnsetType = UNSET
+
+    @property
+    def text(self) -> str:
+        """The text of all text blocks, one after another."""
+        return "\n".join(block.text for block in self.content if isinstance(block, TextContent))
