@@ -9,7 +9,7 @@ import pytest
 from wire import META, server_profile
 
 from taut import models
-from taut.errors import MissingRequiredClientCapability
+from taut.errors import MissingRequiredClientCapability, RemoteError
 from taut.mcp.http.endpoint import Endpoint
 from taut.mcp.http.guard import Guard
 from taut.mcp.http.reply import Reply, Response
@@ -325,6 +325,12 @@ class TestResponse:
         response = self.accepted()
         response.request.fail(MissingRequiredClientCapability("no", data={}))
         assert response.reply().status == 400
+
+    def test_a_code_that_the_revision_has_taken_away_is_not_passed_on(self) -> None:
+        response = self.accepted()
+        response.request.fail(RemoteError("gone", code=-32002))
+        reply = response.reply()
+        assert (reply.status, msgspec.json.decode(reply.body)["error"]["code"]) == (400, -32602)
 
     def test_nothing_is_said_after_a_cancellation(self) -> None:
         response = self.accepted(progressToken="t")

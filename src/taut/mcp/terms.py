@@ -1,4 +1,5 @@
-"""The terms that a modern request carries in its ``_meta``: who asks, and at which revision (2026-07-28)."""
+"""The terms of a request: who asks and at which revision, as a modern one says in its ``_meta`` (2026-07-28), and the
+codes that errors have there."""
 
 from __future__ import annotations
 
@@ -6,10 +7,20 @@ import msgspec
 
 from taut import models
 from taut._core import Envelope
-from taut.errors import InvalidParams, UnsupportedProtocolVersion
+from taut.errors import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    LEGACY_RESOURCE_NOT_FOUND,
+    URL_ELICITATION_REQUIRED,
+    InvalidParams,
+    ProtocolError,
+    RemoteError,
+    ResourceNotFound,
+    UnsupportedProtocolVersion,
+)
 from taut.mcp.inbound import Caller
 
-__all__ = ["caller_of", "check_terms", "decode_meta", "missing_meta"]
+__all__ = ["caller_of", "check_terms", "decode_meta", "missing_meta", "wire_code"]
 
 
 def decode_meta(message: Envelope) -> models.RequestMeta:
@@ -55,3 +66,16 @@ def caller_of(meta: models.RequestMeta, supported: tuple[str, ...]) -> Caller:
 def missing_meta(key: str) -> InvalidParams:
     """Return the error for a request that lacks ``key``."""
     return InvalidParams(f"Expected _meta with {key} (revision 2026-07-28), got none")
+
+
+def wire_code(error: RemoteError | ProtocolError, revision: str | None) -> int:
+    """Return the code that ``error`` has at ``revision``.
+
+    2026-07-28 has taken two codes away, which handlers may still pass on from elsewhere.
+    """
+    code = error.code
+    if revision is not None and revision in models.LEGACY:
+        return LEGACY_RESOURCE_NOT_FOUND if isinstance(error, ResourceNotFound) else code
+    if code == LEGACY_RESOURCE_NOT_FOUND:
+        return INVALID_PARAMS
+    return INTERNAL_ERROR if code == URL_ELICITATION_REQUIRED else code

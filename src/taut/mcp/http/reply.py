@@ -19,6 +19,7 @@ from taut.errors import (
     RemoteError,
 )
 from taut.mcp.inbound import Request, RequestState
+from taut.mcp.terms import wire_code
 
 __all__ = ["STREAM_HEADERS", "Reply", "Response", "refusal"]
 
@@ -106,8 +107,9 @@ class Response:
 
     def wire_error(self, error: RemoteError | ProtocolError, revision: str | None) -> tuple[int, Any]:
         """Return the code and the data of ``error``, which is about to be the answer."""
-        self.status = STATUS.get(error.code, 200)
-        return error.code, error.data
+        code = wire_code(error, revision)
+        self.status = STATUS.get(code, 200)
+        return code, error.data
 
     def _admit(self, request: Request) -> None:
         """Nothing to count: the endpoint counts exchanges, and ids of different clients do not meet."""
