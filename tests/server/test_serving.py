@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import threading
 from collections.abc import AsyncIterator
@@ -203,6 +204,28 @@ class TestTools:
                     with pytest.raises(InternalError, match="cannot be encoded"):
                         await client.call_tool(name)
                 assert await client.list_tools()
+
+        run(main())
+
+    @pytest.mark.parametrize("kind", ["inline", "async", "thread"])
+    def test_what_a_call_sets_in_its_context_no_other_finds(self, run: Run, era: str, kind: str) -> None:
+        app = Server("s")
+        user: contextvars.ContextVar[str] = contextvars.ContextVar("user", default="nobody")
+
+        def swap(name: str) -> str:
+            before = user.get()
+            user.set(name)
+            return before
+
+        async def swap_later(name: str) -> str:
+            return swap(name)
+
+        app.tool(name="swap", thread=kind == "thread")(swap_later if kind == "async" else swap)
+
+        async def main() -> None:
+            async with connect(app, era) as client:
+                for name in ("ann", "bob"):
+                    assert text_of(await client.call_tool("swap", {"name": name})) == "nobody"
 
         run(main())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -284,10 +285,11 @@ class Server:
         )
 
     async def in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run ``function`` in a worker thread and return its result."""
+        """Run ``function`` in a worker thread, with the caller's context variables, and return its result."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="taut-tool")
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, function, *args)
 
     # -- running
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,8 @@ def call_tool(server: Server, request: Request, connection: Conversation) -> Cor
     if function.is_async or tool.thread:
         return _call_later(server, tool, request, arguments, context, rounds)
     try:
-        value = function.call(arguments, context)
+        # In a context of its own, as a task would be: what one call sets, the next must not find.
+        value = copy_context().run(function.call, arguments, context)
         if type(value) is CoroutineType:  # a plain function around an async one
             return _call_later(server, tool, request, value, None, rounds)
         result = tool_result(function, value, request.caller)
