@@ -47,9 +47,13 @@ def events_or_refusal(parser, piece):
         return [str(error)]
 
 
+def refused(max_bytes):
+    return f"Limit exceeded: max_message_bytes is {max_bytes}"
+
+
 def expected(event, max_bytes):
     if "refused" in event:
-        return f"Limit exceeded: max_message_bytes is {max_bytes}"
+        return refused(max_bytes)
     return (event["event"], event["data"].encode("latin-1"), event["id"], event["retry"])
 
 
@@ -98,6 +102,16 @@ def test_events_before_a_refused_one_come_first(core):
         parser.feed(b"")
     assert [e.data for e in parser.feed(b"")] == [b"c", b"d"]
     assert parser.feed(b"") == []
+
+
+def test_many_refusals_take_linear_time(twins):
+    """Each call returns what comes before the next refusal: copying the rest every time would take minutes."""
+    rounds = 100_000
+    parser = twins[0].SSEParser(max_bytes=1)
+    outcomes = events_or_refusal(parser, b"data: xx\n\ndata: x\n\n" * rounds)
+    for _ in range(2 * rounds - 1):
+        outcomes += events_or_refusal(parser, b"")
+    assert outcomes == [refused(1), ("message", b"x", None, None)] * rounds
 
 
 def test_event_is_a_value(core):

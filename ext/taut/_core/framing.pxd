@@ -34,7 +34,8 @@ cdef class SSEParser:
         Bytes line  # start of a line whose end has not come
         Bytes data  # data lines of this event, each followed by 0x0A
         object event_type, event_id, event_retry  # of this event; event_id outlives it, as the standard says
-        list outcomes  # events and refusals, not yet returned
+        list events  # not yet returned
+        object earlier  # what is due before them, if there were refusals: a deque of those, and of lists of events
         int bom_matched  # bytes of a leading byte order mark; 3 when that is decided
         bint after_cr  # a 0x0A that comes next belongs to the line end before it
         bint in_data  # the open line is a data line: what follows goes straight to `data`

@@ -15,6 +15,8 @@ from libc.string cimport memchr, memcmp, memcpy
 
 from taut._core.buffer cimport ReceiveBuffer
 
+from collections import deque
+
 from taut.errors import LimitExceeded
 
 __all__ = ["SSE_KEEPALIVE", "LineFramer", "SSEEvent", "SSEParser", "encode_sse"]
@@ -150,7 +152,7 @@ cdef class SSEParser:
         if max_bytes < 1:
             raise ValueError(f"max_bytes must be positive, got {max_bytes}")
         self.max_bytes = max_bytes
-        self.outcomes = []
+        self.events = []
 
     def __dealloc__(self):
         PyMem_RawFree(self.line.data)
@@ -185,16 +187,16 @@ cdef class SSEParser:
         return self.due()
 
     cdef list due(self):
-        cdef list outcomes = self.outcomes
-        cdef Py_ssize_t i
-        if outcomes and not isinstance(outcomes[0], SSEEvent):
-            raise outcomes.pop(0)
-        for i in range(len(outcomes)):
-            if not isinstance(outcomes[i], SSEEvent):
-                self.outcomes = outcomes[i:]
-                return outcomes[:i]
-        self.outcomes = []
-        return outcomes
+        cdef list events = self.events
+        if self.earlier is None:
+            self.events = []
+            return events
+        outcome = self.earlier.popleft()
+        if not self.earlier:
+            self.earlier = None
+        if type(outcome) is list:
+            return outcome
+        raise outcome
 
     cdef int parse(self, const unsigned char* start, const unsigned char* end) except -1:
         cdef const unsigned char* feed = NULL  # next 0x0A, or `end`; kept, so that lone 0x0D cost no rescans
@@ -312,7 +314,7 @@ cdef class SSEParser:
             event.data = PyBytes_FromStringAndSize(<const char*>self.data.data, self.data.size - 1)
             event.id = self.event_id
             event.retry = self.event_retry
-            self.outcomes.append(event)
+            self.events.append(event)
         clear(&self.data)
         clear(&self.line)
         self.event_type = self.event_retry = None
@@ -324,7 +326,12 @@ cdef class SSEParser:
         self.event_type = self.event_retry = None
         self.in_data = False
         self.dropping = True
-        self.outcomes.append(LimitExceeded("max_message_bytes", self.max_bytes))
+        if self.earlier is None:
+            self.earlier = deque()
+        if self.events:
+            self.earlier.append(self.events)
+            self.events = []
+        self.earlier.append(LimitExceeded("max_message_bytes", self.max_bytes))
         return 0
 
 

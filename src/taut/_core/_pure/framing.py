@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
@@ -90,7 +91,8 @@ class SSEParser:
         self._event_type = ""
         self._event_id: str | None = None
         self._event_retry: int | None = None
-        self._outcomes: list[SSEEvent | LimitExceeded] = []
+        self._events: list[SSEEvent] = []
+        self._earlier: deque[list[SSEEvent] | LimitExceeded] = deque()  # due before them
         self._bom_matched = 0
         self._after_cr = False
         self._in_data = False
@@ -115,17 +117,13 @@ class SSEParser:
         return self._due()
 
     def _due(self) -> list[SSEEvent]:
-        events: list[SSEEvent] = []
-        for i, outcome in enumerate(self._outcomes):
-            if isinstance(outcome, SSEEvent):
-                events.append(outcome)
-                continue
-            self._outcomes = self._outcomes[i + (i == 0) :]
-            if i == 0:
-                raise outcome
+        if not self._earlier:
+            events, self._events = self._events, []
             return events
-        self._outcomes = []
-        return events
+        outcome = self._earlier.popleft()
+        if isinstance(outcome, list):
+            return outcome
+        raise outcome
 
     def _parse(self, chunk: bytes) -> None:
         start = 1 if self._after_cr and chunk.startswith(b"\n") else 0
@@ -218,14 +216,17 @@ class SSEParser:
             event = SSEEvent(
                 self._event_type or "message", bytes(self._data[:-1]), self._event_id, self._event_retry
             )
-            self._outcomes.append(event)
+            self._events.append(event)
         self._reset()
 
     def _refuse(self) -> None:
         self._reset()
         self._in_data = False
         self._dropping = True
-        self._outcomes.append(LimitExceeded("max_message_bytes", self.max_bytes))
+        if self._events:
+            self._earlier.append(self._events)
+            self._events = []
+        self._earlier.append(LimitExceeded("max_message_bytes", self.max_bytes))
 
     def _reset(self) -> None:
         self._data.clear()
