@@ -9,7 +9,7 @@ from faults.loops import FACTORIES, Run
 
 # Enough to notice what breaks; `make test-thorough` looks for what hides. A busy machine is no failure.
 settings.register_profile("unit", max_examples=30, deadline=None)
-settings.register_profile("thorough", max_examples=2000, deadline=None)
+settings.register_profile("thorough", max_examples=500, deadline=None)
 settings.load_profile("unit")
 
 
