@@ -92,8 +92,8 @@ class Load:
         check(replies, frames, self.peer.accepts if method == "tools/call" else None)
         return count / elapsed * 1e9, cpu / count / 1e3
 
-    def echo(self, size: int) -> float:
-        """Echo `size` bytes of text; return milliseconds."""
+    def echo(self, size: int) -> tuple[float, int]:
+        """Echo `size` bytes of text; return milliseconds, and the bytes of the request."""
         text = (LINE * (size // len(LINE) + 1))[:size]
         params = {"name": "echo", "arguments": {"text": text}}
         data = frame(self.next_id, "tools/call", params, revision=self.revision)
@@ -105,7 +105,7 @@ class Load:
         if msgspec.json.encode(text) not in bytes(reply):
             raise BenchmarkError(f"Expected {size} bytes of text back, got {bytes(reply[:200])!r}")
         self.samples["echo_reply_ratio"].append(len(reply) / size)
-        return elapsed_ms
+        return elapsed_ms, len(data)
 
 
 def open_server(peer: Peer, cores: Cores) -> ServerProcess:
@@ -131,7 +131,7 @@ def measure(peer: Peer, samples: Samples, options: argparse.Namespace, cores: Co
             samples["ping_cpu_us"].append(load.pipelined("ping", count)[1])
         if peer.echo:
             load.echo(MEGABYTE)
-            samples["echo_1mb_ms"].append(statistics.median(load.echo(MEGABYTE) for _ in range(5)))
+            samples["echo_1mb_ms"].append(statistics.median(load.echo(MEGABYTE)[0] for _ in range(5)))
 
 
 def measure_big(peer: Peer, samples: Samples, options: argparse.Namespace, cores: Cores) -> None:
@@ -143,8 +143,9 @@ def measure_big(peer: Peer, samples: Samples, options: argparse.Namespace, cores
         load = Load(peer, server, samples, revision=options.revision)
         load.pipelined("tools/call", 100)
         before = server.memory_mb("VmRSS")
-        samples["big_ms"].append(load.echo(size))
-        samples["big_peak"].append((server.memory_mb("VmHWM") - before) / options.big)
+        elapsed_ms, message_bytes = load.echo(size)
+        samples["big_ms"].append(elapsed_ms)
+        samples["big_peak"].append((server.memory_mb("VmHWM") - before) * MEGABYTE / message_bytes)
         samples["big_rss_after_mb"].append(server.memory_mb("VmRSS"))
 
 
