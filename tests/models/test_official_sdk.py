@@ -23,9 +23,12 @@ INTERPRETER = CHECKOUT / ".peers" / "mcp2" / "bin" / "python"
 ORACLE = Path(__file__).with_name("sdk_oracle.py")
 ROUNDS = 6
 
-pytestmark = pytest.mark.skipif(
-    not INTERPRETER.exists(), reason="the official SDK is not installed: run `make peers`"
-)
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif(
+        not INTERPRETER.exists(), reason="the official SDK is not installed: run `make peers`"
+    ),
+]
 
 #: The official SDK has tasks at no revision: neither their methods, nor a task in place of a result.
 UNKNOWN_TO_THE_SDK = {method for method in models.METHODS if "tasks" in method}
