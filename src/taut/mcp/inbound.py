@@ -63,6 +63,8 @@ class Request(msgspec.Struct, eq=False):
     _answers: Outgoing
     #: Encoded members that every result has besides its own.
     _members: bytes
+    #: Whom the transport has authenticated; empty where nobody asks.
+    principal: str = ""
     state: RequestState = RequestState.OPEN
     _deferred: bool = False
     _on_cancel: Callable[[str | None], None] | None = None

@@ -257,7 +257,7 @@ class Server:
             request.envelope.params or b"{}",
             responses,
             state,
-            principal="",
+            principal=request.principal,
             now=time.time(),
             max_rounds=self.limits.max_rounds,
         )

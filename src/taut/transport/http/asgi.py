@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from taut.mcp.http.endpoint import Endpoint
+from taut.mcp.http.head import Head
 from taut.mcp.http.reply import STREAM_HEADERS, Reply, Response, refusal
 from taut.transport.http.exchange import Exchange
 
@@ -76,6 +77,19 @@ class AsgiApp:
 
     # -- one request
 
+    def begin(self, head: Head, body: bytes | bytearray) -> Reply | Exchange:
+        """Work on an admitted request as far as that goes without waiting.
+
+        Returns its whole answer or, where more is to come, the exchange to `follow`.
+        """
+        answer = self.endpoint.receive(head, body)
+        if isinstance(answer, Reply):
+            return answer
+        exchange = self._exchange(answer)
+        exchange.begin()
+        response = exchange.response
+        return response.reply() if response.ended and not response.streams else exchange
+
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         if path.rstrip("/") != self.path:
@@ -90,17 +104,11 @@ class AsgiApp:
             if life is None or not life.ready:
                 await self._live()
             body = await self._read(receive)
-            answer = body if isinstance(body, Reply) else self.endpoint.receive(head, body)
+            answer = body if isinstance(body, Reply) else self.begin(head, body)
             if isinstance(answer, Reply):
                 await _send_reply(send, answer)
-                return
-            exchange = self._exchange(answer)
-            exchange.begin()
-            response = exchange.response
-            if response.ended and not response.streams:
-                await _send_reply(send, response.reply())
             else:
-                await self._follow(exchange, receive, send)
+                await self.follow(answer, receive, send)
         except _Disconnected:
             return
         finally:
@@ -127,7 +135,8 @@ class AsgiApp:
             return refusal(408, f"Expected the whole body within {self._body_s:g} s")
         return body
 
-    async def _follow(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+    async def follow(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        """Send what ``exchange`` says until it has ended; a client that goes away withdraws its request."""
         watch = asyncio.get_running_loop().create_task(_watch(receive, exchange))
         self._followed.add(exchange)
         try:
