@@ -302,6 +302,17 @@ class TestRequestsOfTheServer:
         wire.call("p", "ping")
         assert wire.heard_one() == {"jsonrpc": "2.0", "id": "p", "result": {}}
 
+    def test_a_server_that_asks_and_does_not_read_cannot_fill_our_memory(self) -> None:
+        wire = ClientWire(limits=Limits(max_unsent_bytes=1_000))
+        legacy(wire)
+        for number in range(1_000):
+            wire.call(number, "ping")
+        assert 1_000 < len(wire.peer.out) < 3_000
+        answered = wire.heard()
+        wire.call("again", "ping")
+        assert wire.heard_one() == {"jsonrpc": "2.0", "id": "again", "result": {}}
+        assert [one["id"] for one in answered] == list(range(len(answered)))
+
     def test_in_the_modern_era_nothing_is_answered(self) -> None:
         wire = ClientWire(models.ClientCapabilities(roots=models.RootsCapability()))
         modern(wire)

@@ -23,6 +23,9 @@ from taut.mcp.peer import Peer
 
 __all__ = ["ClientPeer", "ClientProfile"]
 
+#: What an answer takes besides its id, roughly.
+ANSWER_BYTES = 128
+
 
 class ClientProfile(msgspec.Struct, frozen=True):
     """What a client says of itself."""
@@ -61,6 +64,7 @@ class ClientPeer(Peer):
         self.malformed = 0
         self.last_malformed: RemoteProtocolError | None = None
         self._caller: Caller | None = None
+        self._owed_bytes = 0
 
     def speak(self, revision: str, *, log_level: str | None = None) -> None:
         """Use ``revision`` for what is sent from now on: while negotiating, and once agreed."""
@@ -91,6 +95,8 @@ class ClientPeer(Peer):
                 f"A server must not send requests, got {message.method}"
             )
             return None
+        if not self._takes_answers(message):
+            return None
         caller = self._caller
         method: str = message.method  # type: ignore[assignment]  # a request always has one
         if caller is None:
@@ -109,6 +115,15 @@ class ClientPeer(Peer):
             request.respond({})
             return None
         return request
+
+    def _takes_answers(self, message: Envelope) -> bool:
+        """Whether the server reads what it is sent. One that asks and does not read would fill our memory with answers:
+        its requests are dropped once ``max_unsent_bytes`` of them wait behind as much that is unsent."""
+        if len(self.out) <= self.limits.max_unsent_bytes:
+            self._owed_bytes = 0
+            return True
+        self._owed_bytes += len(message.id or b"") + ANSWER_BYTES
+        return self._owed_bytes <= self.limits.max_unsent_bytes
 
     def _on_cancelled(self, message: Envelope) -> None:
         """In the modern era a server cancels one thing only: a ``subscriptions/listen`` of ours."""
