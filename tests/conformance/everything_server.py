@@ -115,6 +115,37 @@ def x_mcp_header(
     return f"region: {region}"
 
 
+CONTACT = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "$defs": {
+        "address": {
+            "$anchor": "addressDef",
+            "type": "object",
+            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
+        }
+    },
+    "properties": {
+        "name": {"type": "string"},
+        "address": {"$ref": "#/$defs/address"},
+        "contactMethod": {"type": "string", "enum": ["phone", "email"]},
+        "phone": {"type": "string"},
+        "email": {"type": "string"},
+    },
+    "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+    "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
+    "then": {"required": ["phone"]},
+    "else": {"required": ["email"]},
+    "additionalProperties": False,
+}
+
+
+@app.tool(name="json_schema_2020_12_tool", input_schema=CONTACT)
+def contact(entry: dict[str, Any]) -> str:
+    """Take a contact, whose schema is written by hand."""
+    return f"{entry.get('name', 'somebody')}: {entry.get('phone') or entry.get('email')}"
+
+
 @app.tool(name="test_trigger_tool_change")
 def trigger_tool_change() -> str:
     """Change the list of tools, and change it back."""

@@ -164,3 +164,32 @@ class TestPages:
 
         run(main())
         assert len(app.tools._pages) <= len(models.REVISIONS) * 4
+
+
+class TestSchemasByHand:
+    def test_they_are_listed_as_they_are_and_asked(self, run: Run, era: str) -> None:
+        app = Server("s")
+        taken = {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "properties": {"n": {"$ref": "#even"}},
+            "$defs": {"even": {"$anchor": "even", "multipleOf": 2}},
+            "allOf": [{"required": ["n"]}],
+        }
+        given = {"type": "object", "properties": {"half": {"type": "integer"}}}
+
+        @app.tool(input_schema=taken, output_schema=given)
+        def halve(arguments: dict[str, Any]) -> dict[str, int]:
+            return {"half": arguments["n"] // 2}
+
+        async def main() -> None:
+            async with Client(app, mode=era) as client:
+                (tool,) = await client.list_tools()
+                assert (tool.input_schema, tool.output_schema) == (taken, given)
+                result = await client.call_tool("halve", {"n": 4})
+                assert result.structured_content == {"half": 2}
+                refused = await client.call_tool("halve", {"n": 3})
+                assert refused.is_error
+                assert "multiple of 2 - at `$.n`" in refused.text
+
+        run(main())

@@ -17,7 +17,8 @@ What the arguments must look like is what the schema says:
 - ``bytes`` travel as base64; ``msgspec.Raw`` and ``memoryview`` parameters receive the argument's JSON
   text as it came, without a copy: the view keeps the receive buffer alive while the function holds it;
 - an argument with a default may be left out; ``x: int = None`` also accepts null;
-- results are sent as they are: the output schema is derived from the annotation, not enforced on the value.
+- results are sent as they are: the output schema is derived from the annotation, not enforced on the value;
+- a schema given by hand is shown as it is (`taut.mcp.handwritten`), and one parameter then gets all arguments.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from taut.errors import ConfigError
+from taut.mcp.handwritten import Decoder, HandwrittenDecoder, check_schema
 from taut.mcp.schema import (
     ResultShape,
     json_kinds,
@@ -89,7 +91,7 @@ class Function(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     input_schema: dict[str, Any]
     output_schema: dict[str, Any] | None
     call: Callable[..., Any]
-    _decoder: msgspec.json.Decoder[Any]
+    _decoder: Decoder
     _adapters: tuple[tuple[str, str, Adapter], ...]  #: name and key of the parameters that pydantic decodes
     _embedded: frozenset[str]  #: with ``strings``: the arguments whose text may be a JSON list or object
     _strings: bool
@@ -106,36 +108,43 @@ class Function(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         injected: frozenset[str] = frozenset(),
         structured: bool | None = None,
         strings: bool = False,
+        input_schema: dict[str, Any] | None = None,
+        output_schema: dict[str, Any] | None = None,
     ) -> Function:
         """Compile ``fn``.
 
         The parameter annotated ``context_type`` receives the context; those named in ``injected`` receive
         keyword arguments of `call`; neither is in the schema. ``structured`` forces (True) or forbids (False)
         structured content; by default results that are data have it, text and content blocks do not.
-        ``strings``: see the module.
+        ``strings``: see the module. ``input_schema`` and ``output_schema`` are kept as they are; with the first, ``fn``
+        has one parameter besides the context, which gets all arguments; with the second, its result is the
+        structured content.
 
         Raises `ConfigError`, naming function and parameter, when a parameter has no schema.
         """
         signature = read_signature(fn, name=name, context_type=context_type)
-        fields = _fields(signature, injected=injected, strings=strings)
-        struct, decoder = _decoder(signature.name, fields, strict=not strings)
-        schema = _input_schema(struct, fields, signature)
-        shape, output_schema, result_adapter = _result(signature, structured=structured)
+        decoder: Decoder
+        if input_schema is None:
+            fields = _fields(signature, injected=injected, strings=strings)
+            struct, decoder = _decoder(signature.name, fields, strict=not strings)
+            schema = _input_schema(struct, fields, signature)
+        else:
+            fields, schema = [], input_schema
+            decoder = HandwrittenDecoder(signature, schema)
+        shape, described, result_adapter = _result(signature, structured=structured)
+        if output_schema is not None:
+            check_schema(output_schema, f"{signature.name}(): output_schema")
+            shape, described = ResultShape.OBJECT, output_schema
         return cls(
             name=signature.name,
             description=signature.docstring.description,
             is_async=signature.is_async,
-            arguments=tuple(
-                Argument(
-                    field.key, schema["properties"][field.key].get("description"), field.default is MISSING
-                )
-                for field in fields
-            ),
+            arguments=_arguments(schema),
             context_parameter=signature.context_parameter,
             raw_parameters=frozenset(field.name for field in fields if field.is_raw),
             input_schema=schema,
-            output_schema=output_schema,
-            call=_caller(fn, signature, fields, injected),
+            output_schema=described,
+            call=_caller(fn, signature, fields, injected, whole=input_schema is not None),
             _decoder=decoder,
             _adapters=tuple(
                 (field.name, field.key, field.adapter) for field in fields if field.adapter is not None
@@ -369,6 +378,16 @@ def _json_default(field: _Field) -> Any:
         return UNSET
 
 
+def _arguments(schema: dict[str, Any]) -> tuple[Argument, ...]:
+    required = schema.get("required", ())
+    return tuple(
+        Argument(
+            name, property_.get("description") if isinstance(property_, dict) else None, name in required
+        )
+        for name, property_ in schema.get("properties", {}).items()
+    )
+
+
 def _embedded(schema: dict[str, Any], fields: Sequence[_Field]) -> frozenset[str]:
     definitions = schema.get("$defs", {})
     kinds = {
@@ -398,10 +417,15 @@ def _result_schema_of(annotation: Any) -> dict[str, Any]:
 
 
 def _caller(
-    fn: Callable[..., Any], signature: Signature, fields: Sequence[_Field], injected: frozenset[str]
+    fn: Callable[..., Any],
+    signature: Signature,
+    fields: Sequence[_Field],
+    injected: frozenset[str],
+    *,
+    whole: bool,
 ) -> Callable[..., Any]:
     """Generate ``lambda decoded, context: fn(decoded.a, context, b=decoded.b)``: 60 ns less than
-    ``fn(*astuple(decoded))``.
+    ``fn(*astuple(decoded))``. ``whole``: the one parameter gets all that was decoded.
 
     Only parameter names enter the generated text, and Python has checked that they are identifiers.
     """
@@ -413,7 +437,9 @@ def _caller(
         if parameter.name in injected:
             by_position = False  # it comes by keyword, so whatever follows must, too
             continue
-        value = "context" if parameter.name == signature.context_parameter else f"decoded.{parameter.name}"
+        value = "decoded" if whole else f"decoded.{parameter.name}"
+        if parameter.name == signature.context_parameter:
+            value = "context"
         if parameter.name in views:
             value = f"view({value})"
         by_position = by_position and parameter.positional

@@ -38,12 +38,21 @@ def tool(
     thread: bool = False,
     timeout: float | None = None,
     structured: bool | None = None,
+    input_schema: dict[str, Any] | None = None,
+    output_schema: dict[str, Any] | None = None,
 ) -> ToolEntry:
     """Compile a tool.
 
     :raises taut.errors.ConfigError: a name, timeout or signature that cannot work.
     """
-    compiled = Function.compile(function, name=name, context_type=context_type, structured=structured)
+    compiled = Function.compile(
+        function,
+        name=name,
+        context_type=context_type,
+        structured=structured,
+        input_schema=input_schema,
+        output_schema=output_schema,
+    )
     if not 0 < len(compiled.name) <= MAX_NAME or not NAME_CHARACTERS.issuperset(compiled.name):
         raise ConfigError(
             f"Expected a tool name of 1-{MAX_NAME} letters, digits, '_', '-' or '.', got {compiled.name!r}"

@@ -146,7 +146,8 @@ class Server:
 
         ``name``, ``title``, ``description``, ``annotations`` (`taut.models.ToolAnnotations`), ``icons``, ``meta``,
         ``thread`` (run it in a worker thread: it blocks), ``timeout`` (seconds), ``structured`` (force or forbid an
-        output schema).
+        output schema), ``input_schema`` and ``output_schema`` (JSON Schemas 2020-12 to show instead of those of the
+        signature; with the first the function has one parameter for all arguments, see `taut.mcp.handwritten`).
 
         A plain function runs inline, in the event loop's thread: that is what makes it fast, and why one that
         waits wants ``async def`` or ``thread=True``.
