@@ -13,7 +13,7 @@ UNIT := -m 'not interop and not faults and not soak' --ignore=tests/faults
 # What stands on the core: run once more on its pure twin (tests/core itself runs on both).
 ABOVE := tests/mcp tests/server tests/client --ignore=tests/server/test_running.py
 
-.PHONY: help dev build test test-thorough asan fuzz lint types stubtest docs wheel check-dist peers interop faults bench bench-stdio demo clean
+.PHONY: help dev build test test-thorough asan fuzz lint types stubtest docs wheel check-dist peers interop faults soak bench bench-stdio demo clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -73,6 +73,9 @@ interop: dev peers  ## taut against the clients and servers of the other SDKs
 
 faults: dev  ## kills, cuts, floods and oversized messages against real processes
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not soak' tests/faults
+
+soak: dev  ## a million calls, thousands of clients that misbehave or leave: memory and descriptors stay flat
+	$(BIN)/python -m pytest -m soak tests/faults
 
 bench: dev  ## micro benchmarks of the core, in process, import time
 	$(BIN)/python -m pytest benchmarks/micro
