@@ -7,13 +7,15 @@ STAMP := $(VENV)/.installed
 LOCK := $(shell command -v flock >/dev/null && echo flock .build.lock)
 # Holds a server of another make, apart from ours: its dependencies are its own.
 DEMO := .demo
+# The official conformance suite, and the Node that runs it.
+CONFORMANCE := .conformance
 FUZZ_SECONDS ?= 60
 PARALLEL := -n auto --dist worksteal
 UNIT := -m 'not interop and not faults and not soak' --ignore=tests/faults
 # What stands on the core: run once more on its pure twin (tests/core itself runs on both).
 ABOVE := tests/mcp tests/server tests/client --ignore=tests/server/test_running.py
 
-.PHONY: help dev build test test-thorough asan fuzz lint types stubtest docs wheel check-dist peers interop faults soak bench bench-stdio demo clean
+.PHONY: help dev build test test-thorough asan fuzz lint types stubtest docs wheel check-dist peers interop conformance faults soak bench bench-stdio demo clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -70,6 +72,15 @@ peers:  ## install the other MCP implementations into .peers/
 
 interop: dev peers  ## taut against the clients and servers of the other SDKs
 	$(BIN)/python -m pytest -m interop tests
+
+$(CONFORMANCE)/.installed: tests/conformance/package.json tests/conformance/package-lock.json
+	rm -rf $(CONFORMANCE) && mkdir -p $(CONFORMANCE)
+	cp $^ $(CONFORMANCE)/
+	cd $(CONFORMANCE) && npm ci --silent --no-audit --no-fund --ignore-scripts
+	touch $@
+
+conformance: dev $(CONFORMANCE)/.installed  ## the official conformance suite, both sides, every revision
+	$(BIN)/python -m tests.conformance.run
 
 faults: dev  ## kills, cuts, floods and oversized messages against real processes
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not soak' tests/faults

@@ -202,6 +202,37 @@ async def elicitation_defaults(ctx: Context) -> str:
     return f"Elicitation completed: action={answer.action}, content={answer.content}"
 
 
+def titled(kind: str, *names: str) -> list[dict[str, str]]:
+    return [{"const": f"value{number}", "title": f"{name} {kind}"} for number, name in enumerate(names, 1)]
+
+
+#: Every way in which a form can offer a choice.
+CHOICES = {
+    "type": "object",
+    "properties": {
+        "untitledSingle": {"type": "string", "enum": ["option1", "option2", "option3"]},
+        "titledSingle": {"type": "string", "oneOf": titled("option", "First", "Second", "Third")},
+        "legacyEnum": {
+            "type": "string",
+            "enum": ["opt1", "opt2", "opt3"],
+            "enumNames": ["Option one", "Option two", "Option three"],
+        },
+        "untitledMulti": {
+            "type": "array",
+            "items": {"type": "string", "enum": ["option1", "option2", "option3"]},
+        },
+        "titledMulti": {"type": "array", "items": {"anyOf": titled("choice", "First", "Second", "Third")}},
+    },
+}
+
+
+@app.tool(name="test_elicitation_sep1330_enums")
+async def elicitation_choices(ctx: Context) -> str:
+    """Ask for choices."""
+    answer = await ctx.elicit("Please choose", CHOICES)
+    return f"Elicitation completed: action={answer.action}, content={answer.content}"
+
+
 NAME_FORM = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 CONFIRM_FORM = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
 
