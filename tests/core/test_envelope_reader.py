@@ -64,6 +64,34 @@ def test_an_oversized_message_is_returned_once_and_skipped(core: SimpleNamespace
     assert [envelope.id for envelope in reader.read()] == [b"1"]
 
 
+@pytest.mark.parametrize("step", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("begin", "id", "is_answer"),
+    [
+        ('{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"x":"', b"7", False),
+        ('{"id":"a","jsonrpc":"2.0","method":"x","params":{"result":{"x":"', b'"a"', False),
+        ('{"jsonrpc":"2.0","id":7,"result":{"x":"', b"7", True),
+        ('{ "jsonrpc" : "2.0", "id" : 7, "error" : {"x":"', b"7", True),
+        ('{"method":"x","params":{"x":"', None, False),
+        ('{"jsonrpc":"2.0","id":{},"params":{"x":"', None, False),
+        ('{"jsonrpc":"2.0","id":7,"id":8,"params":{"x":"', None, False),
+        ('[{"id":7,"method":"x","params":{"x":"', None, False),
+    ],
+)
+def test_an_oversized_message_is_known_by_how_it_begins(
+    core: SimpleNamespace, begin: str, id: bytes | None, is_answer: bool, step: int
+) -> None:
+    buffer, reader = reader_of(core, max_bytes=200)
+    text = begin.encode() + b"x" * 300 + b"\n"
+    messages = []
+    for at in range(0, len(text), step):
+        buffer.feed(text[at : at + step])
+        messages += reader.read()
+    (refused,) = messages
+    assert isinstance(refused, LimitExceeded)
+    assert (refused.id, refused.is_answer) == (id, is_answer)
+
+
 @pytest.mark.parametrize("step", [1, 7, 64, 1000])
 def test_where_the_bytes_are_split_makes_no_difference(core: SimpleNamespace, step: int) -> None:
     large = json.dumps({"jsonrpc": "2.0", "method": "x", "params": {"a": "y" * 3000}}).encode()

@@ -209,6 +209,7 @@ def test_line_over_the_limit_is_refused_at_once_and_skipped() -> None:
         server.send(b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"text":"' + b"x" * 500_000)
         answer = server.line()  # although the line goes on
         assert answer["error"]["data"] == {"limit": "max_message_bytes", "maximum": 65536}
+        assert answer["id"] == 1
         server.send(b"y" * 1_000_000 + b'"}}\n')
         assert server.call("add", a=1, b=2) == "3"
 

@@ -10,6 +10,7 @@ import pytest
 from faults.loops import Run
 from faults.wire import SERVER, Wire
 from taut import Client
+from taut.errors import LimitExceeded
 from taut.mcp.limits import Limits
 
 pytestmark = pytest.mark.faults
@@ -37,11 +38,21 @@ def test_message_over_the_limit_is_refused_by_the_server_and_the_next_call_is_an
     async def main() -> None:
         async with Client(SERVER, env={"TORMENT_LIMITS": '{"max_message_bytes":1000000}'}) as client:
             small = asyncio.ensure_future(client.call_tool("wait", timeout_s=5))
-            big = asyncio.ensure_future(client.call_tool("size", {"text": "x" * 2_000_000}, timeout_s=1))
+            big = asyncio.ensure_future(client.call_tool("size", {"text": "x" * 2_000_000}))
             assert (await client.call_tool("add", {"a": 1, "b": 2})).content[0].text == "3"
             small.cancel()
             await asyncio.wait([small, big])
-            assert big.exception() is not None
+            assert "max_message_bytes is 1000000" in str(big.exception())
+
+    run(main())
+
+
+def test_answer_over_the_limit_ends_its_call_and_no_other(run: Run) -> None:
+    async def main() -> None:
+        async with Client(SERVER, limits=Limits(max_message_bytes=1_000_000)) as client:
+            with pytest.raises(LimitExceeded, match="max_message_bytes is 1000000"):
+                await client.call_tool("big", {"count": 2_000_000})
+            assert (await client.call_tool("add", {"a": 1, "b": 2})).content[0].text == "3"
 
     run(main())
 

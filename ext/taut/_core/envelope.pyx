@@ -35,7 +35,7 @@ from taut._core.scan cimport (
 )
 
 from taut._core import _common
-from taut._core._common import Kind, invalid_message
+from taut._core._common import Kind, identified, invalid_message
 from taut.errors import LimitExceeded
 
 
@@ -258,7 +258,7 @@ cdef class MessageReader:
                 if not self.framer.next_bounds(&start, &stop):
                     return None
             except LimitExceeded as error:
-                return error
+                return identified(error, parse_frame(self.framer.head, &self.limits), self.framer.head)
             if stop - start <= COPY_BYTES:
                 return PyBytes_FromStringAndSize(<const char*>buffer.slab.data + start, stop - start)
             return buffer.span(start, stop)

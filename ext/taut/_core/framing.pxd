@@ -11,12 +11,13 @@ cdef class LineFramer:
         readonly ReceiveBuffer buffer
         readonly Py_ssize_t max_bytes
         bint dropping  # inside a line that was refused
+        bytes head  # how the line began that was refused last
 
     # 1 and the bounds of the next line (offsets into buffer.slab.data, already consumed), or 0 when there is
     # none; raises LimitExceeded. The bounds hold until the next call that returns 0 or raises, or until more is
     # received.
     cdef int next_bounds(self, Py_ssize_t* start, Py_ssize_t* stop) except -1
-    cdef int refuse(self) except -1
+    cdef int refuse(self, const unsigned char* begin, Py_ssize_t size) except -1
 
 
 cdef struct Bytes:  # a growable array

@@ -17,9 +17,12 @@ from taut._core.buffer cimport ReceiveBuffer
 
 from collections import deque
 
+from taut._core._common import EXCERPT_BYTES as PY_EXCERPT_BYTES
 from taut.errors import LimitExceeded
 
 __all__ = ["SSE_KEEPALIVE", "LineFramer", "SSEEvent", "SSEParser", "encode_sse"]
+
+cdef Py_ssize_t EXCERPT_BYTES = PY_EXCERPT_BYTES
 
 
 @cython.final
@@ -36,6 +39,7 @@ cdef class LineFramer:
             raise ValueError(f"max_bytes must be from 1 to the buffer's {buffer.max_bytes}, got {max_bytes}")
         self.buffer = buffer
         self.max_bytes = max_bytes
+        self.head = b""
 
     def next(self):
         """Return the next line as a Span, without copying, or None when no line is complete."""
@@ -64,7 +68,7 @@ cdef class LineFramer:
                 if buffer.searched - ((end - 1)[0] == 0x0D) > self.max_bytes:
                     self.dropping = True
                     buffer.consume(buffer.searched)
-                    self.refuse()
+                    self.refuse(begin, end - begin)
                 return 0
             buffer.consume(found + 1 - begin)
             if self.dropping:
@@ -73,7 +77,7 @@ cdef class LineFramer:
             if found > begin and (found - 1)[0] == 0x0D:
                 found -= 1
             if found - begin > self.max_bytes:
-                self.refuse()
+                self.refuse(begin, found - begin)
             if is_blank(begin, found):
                 continue
             start[0] = begin - buffer.slab.data
@@ -82,7 +86,10 @@ cdef class LineFramer:
         buffer.settle()
         return 0
 
-    cdef int refuse(self) except -1:
+    cdef int refuse(self, const unsigned char* begin, Py_ssize_t size) except -1:
+        # Not more than is there wherever the pieces end.
+        size = min(size, self.max_bytes, EXCERPT_BYTES)
+        self.head = PyBytes_FromStringAndSize(<const char*>begin, size)
         self.buffer.settle()
         raise LimitExceeded("max_message_bytes", self.max_bytes)
 

@@ -18,7 +18,16 @@ elif sys.version_info >= (3, 12):
 else:
     Buffer = object  # only for annotations: earlier versions cannot ask for the buffer protocol
 
-__all__ = ["EXCERPT_BYTES", "METHODS", "Buffer", "Fault", "Kind", "fault_error", "invalid_message"]
+__all__ = [
+    "EXCERPT_BYTES",
+    "METHODS",
+    "Buffer",
+    "Fault",
+    "Kind",
+    "fault_error",
+    "identified",
+    "invalid_message",
+]
 
 #: How much of an offending text is worth copying for a message, and how much of that is shown.
 EXCERPT_BYTES = 256
@@ -157,6 +166,18 @@ def invalid_message(expected: str, got: bytes | None, *, id: bytes | None = None
     shown = "nothing" if got is None else describe_value(got)
     error = InvalidMessage(f"Expected {expected}, got {shown}")
     error.id = id
+    return error
+
+
+def identified(error: LimitExceeded, problem: object, head: bytes) -> LimitExceeded:
+    """Return `error`, which refuses a line that began with `head`, with the id of the message where `head` tells it.
+
+    `problem` is what parsing `head` gave. Nearly every message has its id before its first object or array, which is
+    the body of an answer or the params of a request.
+    """
+    error.id = getattr(problem, "id", None)
+    before = b"".join(head.replace(b"[", b"{").split(b"{", 2)[1:2]).strip()
+    error.is_answer = before.rstrip(b": \t\r\n").endswith((b'"result"', b'"error"'))
     return error
 
 

@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final, final
 
-from taut._core._common import EXCERPT_BYTES, Fault, Kind, fault_error, invalid_message
+from taut._core._common import EXCERPT_BYTES, Fault, Kind, fault_error, identified, invalid_message
 from taut._core._pure.buffer import ReceiveBuffer, Span, copy_of
 from taut._core._pure.framing import LineFramer
 from taut._core._pure.scan import UNLIMITED, Walker, unescape
@@ -333,7 +333,17 @@ class MessageReader:
                     )
                 )
             except RemoteProtocolError as error:
+                if isinstance(error, LimitExceeded) and error.limit == "max_message_bytes":
+                    error = self._identified(error)
                 messages.append(error)
+
+    def _identified(self, error: LimitExceeded) -> LimitExceeded:
+        head = self._framer.head
+        try:
+            problem: Envelope | RemoteProtocolError = parse(head, max_depth=self._max_depth)
+        except RemoteProtocolError as unfinished:
+            problem = unfinished
+        return identified(error, problem, head)
 
 
 def find_id(data: bytes, max_digits: int) -> bytes | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, NoReturn, final
 
+from taut._core._common import EXCERPT_BYTES
 from taut._core._pure.buffer import ReceiveBuffer, Span, copy_of
 from taut.errors import LimitExceeded
 
@@ -32,6 +33,8 @@ class LineFramer:
         self.buffer = buffer
         self.max_bytes = max_bytes
         self._dropping = False
+        #: How the line began that was refused last.
+        self.head = b""
 
     def next(self) -> Span | None:
         """Return the next line, or None when no line is complete."""
@@ -49,7 +52,7 @@ class LineFramer:
             if line.endswith(b"\r"):
                 line = Span(line[:-1])
             if len(line) > self.max_bytes:
-                raise LimitExceeded("max_message_bytes", self.max_bytes)
+                self._refuse(bytes(line[:EXCERPT_BYTES]))
             if line.strip(b" \t\r"):
                 return line
         return None
@@ -58,11 +61,16 @@ class LineFramer:
         if self._dropping:
             self.buffer.consume(len(unread))
         elif len(unread) - unread.endswith(b"\r") > self.max_bytes:
+            head = bytes(unread[:EXCERPT_BYTES])
             self.buffer.consume(len(unread))
             self._dropping = True
-            raise LimitExceeded("max_message_bytes", self.max_bytes)
+            self._refuse(head)
         else:
             self.buffer.searched = len(unread)
+
+    def _refuse(self, head: bytes) -> NoReturn:
+        self.head = head[: self.max_bytes]  # what is there wherever the pieces end
+        raise LimitExceeded("max_message_bytes", self.max_bytes)
 
 
 @final
