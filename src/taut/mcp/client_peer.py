@@ -153,7 +153,7 @@ class ClientPeer(Peer):
         """
         self.malformed += 1
         self.last_malformed = error
-        self._on_malformed_answer(error)
+        self.on_malformed_answer(error)
 
     def _request_members(self, pending: Pending, meta: Mapping[str, Any] | None) -> bytes:
         if pending.method == "initialize":

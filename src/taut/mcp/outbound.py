@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from msgspec import UNSET, DecodeError, Struct
 
 from taut import models
-from taut._core import Envelope, InFlight
+from taut._core import Envelope, InFlight, Outgoing
 from taut.errors import InvalidMessage, LocalProtocolError, TautError, from_wire
 
 __all__ = ["Deadlines", "Pending"]
@@ -32,6 +32,8 @@ class Pending(Struct, eq=False):
     on_done: Callable[[Pending], None]
     id: int = 0
     on_progress: ProgressCallback | None = None
+    #: Where it went, if not to the party's only way to hear us; its cancellation follows it.
+    out: Outgoing | None = None
     timeout_s: float | None = None
     total_timeout_s: float | None = None
     deadline: float | None = None

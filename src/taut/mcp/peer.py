@@ -14,8 +14,7 @@ Contract:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -26,18 +25,14 @@ from taut.errors import (
     InvalidMessage,
     InvalidParams,
     LimitExceeded,
-    LocalProtocolError,
     ProtocolError,
     RemoteError,
     RemoteProtocolError,
-    RequestCancelled,
-    RequestTimeout,
-    TautError,
 )
 from taut.mcp.batch import BatchReply
+from taut.mcp.calls import Calls
 from taut.mcp.inbound import Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
-from taut.mcp.outbound import Deadlines, Pending, ProgressCallback
 
 __all__ = ["Event", "Message", "Notification", "Peer"]
 
@@ -73,28 +68,14 @@ class Notification:
 Event = Request | Notification
 
 
-class Peer:
+class Peer(Calls):
     """One conversation. Subclasses decide what is allowed when, and say who the caller is."""
 
-    #: The side that the remote party plays: what it may send is looked up under this name.
-    remote_side = ""
-
     def __init__(self, out: Outgoing, *, limits: Limits = DEFAULT_LIMITS) -> None:
-        self.out = out
-        self.limits = limits
-        #: The revision in force; None until it is agreed, and in the modern era of a server, where requests carry it.
-        self.revision: str | None = None
+        super().__init__(out, limits=limits)
         #: Legacy log level of this conversation (``logging/setLevel``); None in the modern era.
         self.log_level: str | None = None
-        #: Answers that nobody waited for: late after a cancellation, or unknown.
-        self.stray_answers = 0
         self._inbound: InFlight[Request] = InFlight(limits.max_in_flight)
-        self._outbound: InFlight[Pending] = InFlight(limits.max_in_flight)
-        self._deadlines = Deadlines()
-        #: What the peer declared that it can do.
-        self.remote_capabilities: models.ClientCapabilities | models.ServerCapabilities | None = None
-        self._callable: dict[str, Literal[True] | str] = {}
-        self._meta_members = b""
 
     # -- bytes in
 
@@ -114,7 +95,7 @@ class Peer:
             return self._on_notification(message)
         if kind == BATCH:
             return self._on_batch(message)
-        self._on_answer(message)
+        self.on_answer(message)
         return None
 
     def _on_batch(self, message: Envelope) -> list[Event]:
@@ -187,7 +168,7 @@ class Peer:
                 self._on_cancelled(message)
                 return None
             if method == "notifications/progress":
-                self._on_progress(message)
+                self.on_progress(message)
                 return None
         except InvalidParams:
             # "Invalid cancellation notifications SHOULD be ignored" (specification, "Cancellation"): there is
@@ -211,34 +192,6 @@ class Peer:
         if request is not None and request.method != "initialize":
             request.cancel(None if params.reason is msgspec.UNSET else params.reason)
 
-    def _on_progress(self, message: Envelope) -> None:
-        params = models.decode_params(
-            "notifications/progress", message.params, self.revision or models.LATEST_LEGACY
-        )
-        pending = self._outbound.get(params.progress_token)
-        if pending is not None:
-            pending.advance(params)
-
-    def _on_answer(self, message: Envelope) -> None:
-        key = message.id_key
-        pending = None if key is None else self._outbound.pop(key)
-        if pending is None:
-            self.stray_answers += 1
-            return
-        try:
-            pending.finish(message)
-        except RemoteProtocolError as error:
-            pending.fail(error)
-
-    def _on_malformed_answer(self, error: RemoteProtocolError) -> None:
-        """End the request of ours that a malformed answer names, so that its caller does not wait for another."""
-        raw_id = error.id
-        pending = self._outbound.pop(int(raw_id)) if raw_id is not None and raw_id[:20].isdigit() else None
-        if pending is None:
-            self.stray_answers += 1
-        else:
-            pending.fail(error)
-
     # -- requests of the peer: called by Request
 
     def _admit(self, request: Request) -> None:
@@ -260,148 +213,11 @@ class Peer:
         """How many requests of the peer are being worked on."""
         return len(self._inbound)
 
-    @property
-    def open_calls(self) -> int:
-        """How many requests of ours wait for an answer."""
-        return len(self._outbound)
-
-    # -- requests of ours
-
-    def request(
-        self,
-        method: str,
-        params: object,
-        on_done: Callable[[Pending], None],
-        *,
-        now: float,
-        timeout_s: float | None = None,
-        total_timeout_s: float | None = None,
-        on_progress: ProgressCallback | None = None,
-        meta: Mapping[str, Any] | None = None,
-    ) -> Pending:
-        """Send a request. ``timeout_s`` is measured from now and, with ``on_progress``, from the last progress;
-        ``total_timeout_s`` bounds the whole wait.
-
-        :raises taut.errors.LocalProtocolError: the peer did not declare what the method needs.
-        :raises taut.errors.LimitExceeded: too many of our requests are in flight.
-        """
-        self._check_callable(method)
-        revision = self.revision or models.LATEST_LEGACY
-        pending = Pending(method, revision, on_done)
-        pending.id = self._outbound.open(pending)
-        pending.on_progress = on_progress
-        if timeout_s is not None:
-            pending.timeout_s = timeout_s
-            pending.deadline = now + timeout_s
-        if total_timeout_s is not None:
-            pending.total_timeout_s = total_timeout_s
-            pending.final_deadline = final = now + total_timeout_s
-            pending.deadline = final if pending.deadline is None else min(final, pending.deadline)
-        self._deadlines.add(pending, self._outbound)
-        try:
-            self.out.request(
-                pending.id,
-                method,
-                models.project(params, revision) if params is not msgspec.UNSET else params,
-                members=self._request_members(pending, meta),
-            )
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            self._outbound.pop(pending.id)
-            raise LocalProtocolError(f"The params of {method} cannot be encoded: {error}") from error
-        except LocalProtocolError:  # nothing that the revision has a word for
-            self._outbound.pop(pending.id)
-            raise
-        return pending
-
-    def _request_members(self, pending: Pending, meta: Mapping[str, Any] | None) -> bytes:
-        """Return the encoded ``"_meta": {...}`` of a request, or nothing: the connection's own members, which the
-        caller's ``meta`` may replace, and the progress token."""
-        if meta:
-            own = msgspec.json.decode(b"{%b}" % self._meta_members) | dict(meta)
-            if pending.on_progress is not None:
-                own["progressToken"] = pending.id
-            return b'"_meta":' + msgspec.json.encode(own)
-        members = [self._meta_members] if self._meta_members else []
-        if pending.on_progress is not None:
-            members.append(b'"progressToken":%d' % pending.id)
-        return b'"_meta":{%b}' % b",".join(members) if members else b""
-
-    def _check_callable(self, method: str) -> None:
-        """Refuse a request that the peer did not say it can answer."""
-        allowed = self._callable.get(method)
-        if allowed is None:
-            allowed = self._callable[method] = self._may_call(method)
-        if allowed is not True:
-            raise LocalProtocolError(allowed)
-
-    def _may_call(self, method: str) -> Literal[True] | str:
-        """Return True, or why the request cannot be sent."""
-        if self.revision is None or method not in models.METHODS:
-            return True
-        spec = models.lookup(method, self.revision)
-        if spec is None:
-            return f"{method} does not exist in revision {self.revision}"
-        declared = self.remote_capabilities
-        if spec.capability and not (declared and models.declares(declared, spec.capability)):
-            return f"{method} needs the capability {spec.capability}, which the {self.remote_side} did not declare"
-        return True
-
-    def cancel(self, pending: Pending, reason: str | None = None, *, error: TautError | None = None) -> None:
-        """Stop waiting, and tell the peer. A later answer is dropped.
-
-        ``initialize`` is never cancelled on the wire (specification, "Cancellation").
-        """
-        if pending.done:
-            return
-        self._outbound.pop(pending.id)
-        if pending.method not in ("initialize", "server/discover"):
-            params = models.CancelledParams(
-                request_id=pending.id, reason=msgspec.UNSET if reason is None else reason
-            )
-            self.out.notification("notifications/cancelled", params)
-        pending.fail(
-            error or RequestCancelled(f"{pending.method} was cancelled" + (f": {reason}" if reason else ""))
-        )
-
-    def notify(self, method: str, params: object = msgspec.UNSET) -> None:
-        """Send a notification."""
-        if params is not msgspec.UNSET:
-            params = models.project(params, self.revision or models.LATEST_LEGACY)
-        self.out.notification(method, params)
-
-    # -- time
-
-    def next_deadline(self) -> float | None:
-        """Return when `expire` may have work; earlier calls do no harm."""
-        return self._deadlines.next()
-
-    def expire(self, now: float) -> None:
-        """Cancel every request of ours that has waited too long."""
-        for key in self._deadlines.expired(now):
-            pending = self._outbound.get(key)
-            if pending is None or pending.deadline is None:
-                continue
-            if pending.deadline > now:
-                self._deadlines.add(pending, self._outbound)
-            else:
-                final = pending.deadline == pending.final_deadline
-                waited = pending.total_timeout_s if final else pending.timeout_s
-                self.cancel(pending, "timeout", error=RequestTimeout(pending.method, waited or 0.0))
-
-    def extend(self, pending: Pending, now: float) -> None:
-        """Start the timeout of ``pending`` anew, as its progress shows that it is worked on."""
-        if pending.timeout_s is not None and not pending.done:
-            deadline = now + pending.timeout_s
-            pending.deadline = (
-                deadline if pending.final_deadline is None else min(deadline, pending.final_deadline)
-            )
-
     # -- the end
 
     def close(self, error: ConnectionClosed) -> None:
         """End everything that is open: our calls fail with ``error``, the peer's requests are cancelled."""
-        for pending in self._outbound.drain():
-            pending.fail(error)
+        self.fail_all(error)
         self.withdraw(str(error))
 
     def withdraw(self, reason: str) -> None:

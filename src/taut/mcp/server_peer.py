@@ -240,7 +240,7 @@ class ServerPeer(Peer):
         client would take it for one of its own.
         """
         if error.is_answer:
-            self._on_malformed_answer(error)
+            self.on_malformed_answer(error)
         raw_id = None if error.is_answer else error.id
         data = msgspec.UNSET if error.data is None else error.data
         self.out.error(raw_id, error.code, error.message, data, null_id=self.era is not Era.MODERN)
