@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import msgspec
 
 from taut import models
+from taut.client.answers import Answerer, Answers, Roots
 from taut.client.cache import ResponseCache
-from taut.client.connection import Answerer, ClientConnection, run_answerer
+from taut.client.connection import ClientConnection
+from taut.client.rounds import no_task, play_rounds
+from taut.client.side import ClientSide, Owner
 from taut.client.subscription import Subscription
 from taut.client.target import Target, open_target
 from taut.errors import (
     ConfigError,
     ConnectionClosed,
-    InputRequired,
     LocalProtocolError,
     RemoteError,
-    RemoteProtocolError,
     ToolError,
     TransportError,
 )
 from taut.mcp.client_peer import ClientProfile
-from taut.mcp.inputs import can_answer, capability_of
 from taut.mcp.levels import severity
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.negotiation import Agreement
@@ -37,9 +36,6 @@ from taut.transport.base import Transport
 from taut.transport.process import StderrSink
 
 __all__ = ["Client", "Serves"]
-
-#: Roots as URIs or objects, or a callable, perhaps async, that returns such.
-Roots: TypeAlias = Iterable[str | models.Root] | Callable[[], Any]
 
 #: How many pages of a list are followed; a server that never ends its list is an error.
 MAX_PAGES = 1_000
@@ -108,11 +104,10 @@ class Client:
         self._target = target
         self._mode = mode
         self._discovered = discovered
-        self._roots = None if roots is None else _kept(roots)
-        self._answerers = self._callbacks(sampling, elicitation)
-        self._profile = ClientProfile(
-            models.Implementation(name, version), _capabilities(self._answerers, capabilities)
+        self._answers = Answers(
+            sampling=sampling, elicitation=elicitation, roots=roots, declared=capabilities
         )
+        self._profile = ClientProfile(models.Implementation(name, version), self._answers.capabilities)
         self._logging = logging
         self._log_level = log_level if log_level is not None or logging is None else "info"
         self._wanted_level = log_level
@@ -122,7 +117,7 @@ class Client:
         self._probe_timeout_s = probe_timeout_s
         self._child_options: dict[str, Any] = {"env": env, "cwd": cwd, "stderr": stderr}
         self._limits = limits
-        self._connection: ClientConnection | None = None
+        self._connection: ClientSide | None = None
         self._agreement: Agreement | None = None
         self._server_task: asyncio.Task[None] | None = None
         self._cache: ResponseCache | None = None
@@ -157,9 +152,8 @@ class Client:
             self._server_task = loop.create_task(server.serve(served))
             self._server_task.add_done_callback(lambda _: transport.close())  # also when it failed to start
         self._cache = ResponseCache(loop.time)
-        self._connection = connection = ClientConnection(
-            transport, self._profile, self._answerers, self._on_message, self._on_lost, limits=self._limits
-        )
+        owner = Owner(self._answers, self._on_message, self._on_lost)
+        self._connection = connection = ClientConnection(transport, self._profile, owner, limits=self._limits)
         try:
             connection.start()
             self._agreement = await self._agree(connection)
@@ -169,14 +163,14 @@ class Client:
             raise
         return self._agreement
 
-    async def _agree(self, connection: ClientConnection) -> Agreement:
+    async def _agree(self, connection: ClientSide) -> Agreement:
         if self._discovered is not None:
             offered = self._discovered.supported_versions
             common = [one for one in models.REVISIONS if one in offered and one in models.MODERN]
             if not common:
                 raise ConfigError(f"Expected a modern revision in the saved discovery, got {offered}")
             agreement = Agreement(common[-1], discovered=self._discovered)
-            connection.adopt(agreement, self._log_level)
+            await connection.adopt(agreement, self._log_level)
             return agreement
         return await connection.negotiate(
             self._mode,
@@ -213,7 +207,7 @@ class Client:
             subscription.end(error)
 
     @property
-    def connection(self) -> ClientConnection:
+    def connection(self) -> ClientSide:
         """The open connection.
 
         :raises taut.errors.ConnectionClosed: there is none.
@@ -366,12 +360,7 @@ class Client:
 
         :raises taut.errors.LocalProtocolError: this client was made without roots.
         """
-        if self._roots is None:
-            raise LocalProtocolError(
-                "Expected a client that was made with roots, which is when they are declared"
-            )
-        if roots is not None:
-            self._roots = _kept(roots)
+        self._answers.set_roots(roots)
         if not self.agreement.modern and self.connection.lost is None:
             self.connection.peer.notify("notifications/roots/list_changed")
             self.connection.flush_soon()
@@ -474,93 +463,18 @@ class Client:
     async def _with_input(
         self, method: str, params: Any, options: dict[str, Any], *, cache: str | None = None
     ) -> Any:
-        """Send a request; as long as the server asks for input, answer and send it again.
-
-        :raises taut.errors.InputRequired: there is no callback for what it asks, or it does not stop asking.
-        :raises taut.errors.RemoteProtocolError: the server made a task of it, which was not agreed on.
-        """
+        """Send a request; as long as the server asks for input, answer and send it again."""
         seen = self._changes()
         result = await self.request(method, params, **options)
-        if not isinstance(result, models.InputRequiredResult):
-            if cache is not None and self._cache is not None:
-                self._cache.put(method, cache, result, seen=seen)
-            return _no_task(result)
-        for _ in range(self._limits.max_rounds):
-            responses = await self._inputs(result)
-            again = msgspec.structs.replace(
-                params, input_responses=responses or msgspec.UNSET, request_state=result.request_state
+        if isinstance(result, models.InputRequiredResult):
+            result = await play_rounds(
+                lambda again: self.request(method, again, **options),
+                method,
+                params,
+                result,
+                self._answers,
+                maximum=self._limits.max_rounds,
             )
-            result = await self.request(method, again, **options)
-            if not isinstance(result, models.InputRequiredResult):
-                return _no_task(result)
-        raise InputRequired(f"{method} still asks for input after {self._limits.max_rounds} rounds")
-
-    async def _inputs(self, result: models.InputRequiredResult) -> dict[str, Any]:
-        asked = {} if result.input_requests is msgspec.UNSET else result.input_requests
-        return {key: await self._input(key, one) for key, one in asked.items()}
-
-    def _callbacks(self, sampling: Answerer | None, elicitation: Answerer | None) -> dict[str, Answerer]:
-        given = {
-            "sampling/createMessage": sampling,
-            "elicitation/create": elicitation,
-            "roots/list": None if self._roots is None else self._list_roots,
-        }
-        return {method: answerer for method, answerer in given.items() if answerer is not None}
-
-    async def _list_roots(self, params: models.RequestParams) -> models.ListRootsResult:
-        roots = self._roots() if callable(self._roots) else self._roots
-        if inspect.isawaitable(roots):
-            roots = await roots
-        return models.ListRootsResult(
-            roots=[models.Root(one) if isinstance(one, str) else one for one in roots or ()]
-        )
-
-    async def _input(self, key: str, asked: models.InputRequest) -> Any:
-        method: str = asked.__struct_config__.tag  # type: ignore[assignment]  # the method is the tag
-        answerer = self._answerers.get(method)
-        if answerer is None:
-            raise InputRequired(
-                f"The server asks for {key!r} with {method}, for which this client has no callback"
-            )
-        params = models.RequestParams() if asked.params is msgspec.UNSET else asked.params
-        needed = capability_of(method, params)
-        if not can_answer(self._profile.capabilities, needed):
-            raise InputRequired(
-                f"The server asks for {key!r} with {needed}, which this client did not declare"
-            )
-        return await run_answerer(answerer, params)
-
-
-def _no_task(result: Any) -> Any:
-    if isinstance(result, (models.CreateTaskResult, models.LegacyCreateTaskResult)):
-        raise RemoteProtocolError(
-            "Expected a result, got a task: what may become one is called with request()"
-        )
-    return result
-
-
-def _kept(roots: Roots) -> Roots:
-    """Return ``roots`` in a form that can be read many times."""
-    return roots if callable(roots) else list(roots)
-
-
-def _capabilities(
-    answerers: dict[str, Answerer], given: models.ClientCapabilities | None
-) -> models.ClientCapabilities:
-    """Return what the callbacks can do, and what is ``given`` of it in more detail.
-
-    :raises taut.errors.ConfigError: something is declared that no callback answers.
-    """
-    can: dict[str, Any] = {}
-    if "sampling/createMessage" in answerers:
-        can["sampling"] = models.SamplingCapability()
-    if "elicitation/create" in answerers:
-        can["elicitation"] = models.ElicitationCapability()
-    if "roots/list" in answerers:
-        can["roots"] = models.RootsCapability(list_changed=True)
-    more = {} if given is None else msgspec.structs.asdict(given)
-    declared = {name: value for name, value in more.items() if value is not msgspec.UNSET}
-    for name in ("sampling", "elicitation", "roots"):
-        if name in declared and name not in can:
-            raise ConfigError(f"Expected a callback for {name}, which is declared, got none")
-    return models.ClientCapabilities(**(can | declared))
+        elif cache is not None and self._cache is not None:
+            self._cache.put(method, cache, result, seen=seen)
+        return no_task(result)

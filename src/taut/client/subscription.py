@@ -20,7 +20,7 @@ from taut.errors import ConnectionClosed, RemoteError, RequestTimeout, TautError
 
 if TYPE_CHECKING:
     from taut.client.client import Client
-    from taut.client.connection import Stream
+    from taut.client.side import Listening
 
 __all__ = ["Change", "Subscription"]
 
@@ -57,8 +57,8 @@ class Subscription:
         }
         self._waiting: deque[Change] = deque(maxlen=MAX_WAITING)
         self._wake: asyncio.Future[None] | None = None
-        self._acknowledged: asyncio.Future[None] | None = None
-        self._stream: Stream | None = None
+        self._acknowledged: asyncio.Future[TautError | None] | None = None
+        self._stream: Listening | None = None
         self._closed = False
         self._error: TautError | None = None
 
@@ -101,14 +101,13 @@ class Subscription:
         connection = self._client.connection
         self._acknowledged = connection.loop.create_future()
         self._stream = stream = connection.open_stream(models.SubscriptionsListenParams(notifications=wanted))
-        stream.ended.add_done_callback(self._on_stream_ended)
-        done, _ = await asyncio.wait(
-            (self._acknowledged, stream.ended), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
-        )
+        stream.on_end(self._on_stream_ended)
+        done, _ = await asyncio.wait((self._acknowledged,), timeout=timeout_s)
         if not done:
             raise RequestTimeout("subscriptions/listen", timeout_s or 0.0)
-        if self._acknowledged not in done:
-            stream.check()
+        error = self._acknowledged.result()
+        if error is not None:
+            raise error
 
     # -- what the server says
 
@@ -128,9 +127,10 @@ class Subscription:
             self._waiting.append(Change(method, uri))
             self._wake_up()
 
-    def _on_stream_ended(self, ended: asyncio.Future[None]) -> None:
+    def _on_stream_ended(self, error: TautError | None) -> None:
         self._client._forget(self)
-        error = None if self._stream is None else self._stream.error
+        if self._acknowledged is not None and not self._acknowledged.done():
+            self._acknowledged.set_result(error)
         if error is None:
             self._closed = True
             self._wake_up()

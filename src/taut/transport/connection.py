@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-from taut import models
 from taut._core import MessageReader
 from taut.errors import ConnectionClosed, TransportError
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
-from taut.mcp.outbound import Pending, ProgressCallback
+from taut.mcp.outbound import ProgressCallback
 from taut.mcp.peer import Peer
 from taut.transport.base import Transport
-from taut.transport.conversation import Conversation
+from taut.transport.timing import Timed
 
 __all__ = ["Connection"]
 
@@ -28,14 +27,13 @@ logger = logging.getLogger("taut")
 P = TypeVar("P", bound=Peer)
 
 
-class Connection(Conversation, Generic[P]):
+class Connection(Timed[P]):
     """A peer on a transport. Subclasses say what happens with a request and with a notification."""
 
     def __init__(self, transport: Transport, peer: P, *, limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(limits)
         self.transport = transport
         self.peer = peer
-        self.lost: TransportError | None = None
         self._reader = MessageReader(
             transport.buffer,
             max_bytes=limits.max_message_bytes,
@@ -45,7 +43,6 @@ class Connection(Conversation, Generic[P]):
         )
         self._in_read = False
         self._flush_scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
         self._ended = self.loop.create_future()
 
     def start(self) -> None:
@@ -78,9 +75,7 @@ class Connection(Conversation, Generic[P]):
     def connection_lost(self, error: TransportError | None) -> None:
         """End what is open on both sides, each with an error of its own."""
         self.lost = error or ConnectionClosed("connection closed", clean=True)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.stop_watching()
         closed = self.lost if isinstance(self.lost, ConnectionClosed) else ConnectionClosed(str(self.lost))
         self.peer.close(closed)
         self.drop_callbacks()
@@ -137,10 +132,7 @@ class Connection(Conversation, Generic[P]):
             on_progress=on_progress,
             meta=meta,
         )
-        if on_progress is not None:
-            pending.on_progress = self._extending(pending, on_progress)
-        if pending.deadline is not None:
-            self._arm(pending.deadline)
+        self.watch(pending, on_progress)
         self.flush_soon()
         try:
             await future
@@ -149,31 +141,6 @@ class Connection(Conversation, Generic[P]):
             self.flush_soon()
             raise
         return pending.result()
-
-    def _extending(self, pending: Pending, on_progress: ProgressCallback) -> ProgressCallback:
-        def advance(params: models.ProgressParams) -> None:
-            self.peer.extend(pending, self.loop.time())
-            self.call_back(on_progress, params)
-
-        return advance
-
-    # -- time
-
-    def _arm(self, deadline: float) -> None:
-        timer = self._timer
-        if timer is None:
-            self._timer = self.loop.call_at(deadline, self._on_timer)
-        elif deadline < timer.when():
-            timer.cancel()
-            self._timer = self.loop.call_at(deadline, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self.peer.expire(self.loop.time())
-        self.transport.flush()
-        deadline = self.peer.next_deadline()
-        if deadline is not None and self.lost is None:
-            self._arm(deadline)
 
     # -- the end
 
