@@ -15,7 +15,7 @@ UNIT := -m 'not interop and not faults and not soak' --ignore=tests/faults
 # What stands on the core: run once more on its pure twin (tests/core itself runs on both).
 ABOVE := tests/mcp tests/server tests/client --ignore=tests/server/test_running.py
 
-.PHONY: help dev build test test-thorough asan fuzz lint types stubtest docs wheel check-dist peers interop conformance faults soak bench bench-stdio demo clean
+.PHONY: help dev build test test-thorough asan fuzz lint types stubtest docs wheel check-dist peers interop conformance faults soak bench bench-stdio bench-http demo clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -96,6 +96,9 @@ bench: dev  ## micro benchmarks of the core, in process, import time
 bench-stdio: dev peers  ## servers and clients over stdio, beside their peers
 	$(BIN)/python -m benchmarks.stdio
 	$(BIN)/python -m benchmarks.client
+
+bench-http: dev peers  ## servers over HTTP, beside their peers
+	$(BIN)/python -m benchmarks.http
 
 $(DEMO)/.installed:
 	$(PYTHON) -m venv $(DEMO)

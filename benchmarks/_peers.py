@@ -59,19 +59,21 @@ def _python(environment: str, script: str, *options: str) -> list[str]:
     return [str(PEERS / environment / "bin" / "python"), str(SERVERS / script), *options]
 
 
-def _pinned(file: str) -> str:
-    """Return the version in a one-line requirements file."""
-    return (ROOT / "benchmarks" / "peers" / file).read_text().strip().partition("==")[2]
+def python_pin(environment: str) -> str:
+    """Return the version in the one-line requirements file of a peer."""
+    file = ROOT / "benchmarks" / "peers" / f"requirements-{environment}.txt"
+    return file.read_text().strip().partition("==")[2]
 
 
-def _npm(package: str) -> str:
+def npm_pin(package: str) -> str:
+    """Return the version of a package of the node peers."""
     pins = json.loads((ROOT / "benchmarks" / "peers" / "package.json").read_text())
     return {**pins["dependencies"], **pins["optionalDependencies"]}[package]
 
 
 def catalogue() -> dict[str, Peer]:
     """Return every known server by name."""
-    mcp2, uvloop_version = _pinned("requirements-mcp2.txt"), metadata.version("uvloop")
+    mcp2, uvloop_version = python_pin("mcp2"), metadata.version("uvloop")
     floor_version = f"uvloop {uvloop_version}, msgspec {metadata.version('msgspec')}"
     floor = [sys.executable, str(SERVERS / "floor.py")]
     peers = [
@@ -96,12 +98,12 @@ def catalogue() -> dict[str, Peer]:
         Peer(
             name="mcp1",
             command=_python("mcp1", "mcp1_server.py"),
-            version=f"mcp {_pinned('requirements-mcp1.txt')} FastMCP",
+            version=f"mcp {python_pin('mcp1')} FastMCP",
         ),
         Peer(
             name="fastmcp",
             command=_python("fastmcp", "fastmcp_server.py"),
-            version=f"fastmcp {_pinned('requirements-fastmcp.txt')}",
+            version=f"fastmcp {python_pin('fastmcp')}",
             modern=True,
             environment={"FASTMCP_CHECK_FOR_UPDATES": "off"},
         ),
@@ -109,13 +111,13 @@ def catalogue() -> dict[str, Peer]:
             name="ts1",
             command=["node", str(SERVERS / "ts1_server.mjs")],
             needs=NODE_MODULES / "@modelcontextprotocol/sdk",
-            version=f"TypeScript SDK {_npm('@modelcontextprotocol/sdk')}",
+            version=f"TypeScript SDK {npm_pin('@modelcontextprotocol/sdk')}",
         ),
         Peer(
             name="ts2",
             command=["node", str(SERVERS / "ts2_server.mjs")],
             needs=NODE_MODULES / "@modelcontextprotocol/server",
-            version=f"TypeScript SDK {_npm('@modelcontextprotocol/server')}",
+            version=f"TypeScript SDK {npm_pin('@modelcontextprotocol/server')}",
             modern=True,
         ),
         Peer(

@@ -5,7 +5,10 @@
 # nothing, a changed pin rebuilds that one. The compiled peers (Rust, Go) are optional dependencies of the
 # node one: they serve the benchmark only, exist for one platform, and may be missing.
 #
-#   scripts/peers.sh [mcp2] [mcp1] [fastmcp] [node]      (default: all of them)
+# What makes uvicorn and aiohttp fast (speedups.txt) goes into every Python one, so that the HTTP benchmark compares
+# servers at their best.
+#
+#   scripts/peers.sh [mcp2] [mcp1] [fastmcp] [tiny] [node]      (default: all of them)
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -20,12 +23,17 @@ fresh() { # fresh NAME PINS: is NAME already made from these pins?
 
 venv() { # venv NAME: one virtual environment from requirements-NAME.txt
     requirements=$pins/requirements-$1.txt
-    if fresh "$1" "$requirements"; then return; fi
-    echo "peers: $1"
-    rm -rf "${peers:?}/$1"
-    "$python" -m venv "$peers/$1"
-    "$peers/$1/bin/python" -m pip install -qq --only-binary :all: --requirement "$requirements"
-    cp "$requirements" "$peers/$1/.stamp"
+    if ! fresh "$1" "$requirements"; then
+        echo "peers: $1"
+        rm -rf "${peers:?}/$1"
+        "$python" -m venv "$peers/$1"
+        "$peers/$1/bin/python" -m pip install -qq --only-binary :all: --requirement "$requirements"
+        cp "$requirements" "$peers/$1/.stamp"
+    fi
+    if ! cmp -s "$pins/speedups.txt" "$peers/$1/.speedups"; then
+        "$peers/$1/bin/python" -m pip install -qq --only-binary :all: --requirement "$pins/speedups.txt"
+        cp "$pins/speedups.txt" "$peers/$1/.speedups"
+    fi
 }
 
 node() {
@@ -38,11 +46,11 @@ node() {
     cp "$pins/package.json" "$peers/node/.stamp"
 }
 
-[ $# -gt 0 ] || set -- mcp2 mcp1 fastmcp node
+[ $# -gt 0 ] || set -- mcp2 mcp1 fastmcp tiny node
 for peer in "$@"; do
     case $peer in
-        mcp1 | mcp2 | fastmcp) venv "$peer" ;;
+        mcp1 | mcp2 | fastmcp | tiny) venv "$peer" ;;
         node) node ;;
-        *) echo "peers: expected mcp2, mcp1, fastmcp or node, got $peer" >&2; exit 2 ;;
+        *) echo "peers: expected mcp2, mcp1, fastmcp, tiny or node, got $peer" >&2; exit 2 ;;
     esac
 done

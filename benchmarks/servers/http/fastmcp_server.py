@@ -1,0 +1,23 @@
+"""The HTTP benchmark's server on fastmcp."""
+
+from _serve import SCENARIO, serve
+from fastmcp import Context, FastMCP
+
+app = FastMCP("bench", version="1.0")
+
+
+@app.tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@app.tool
+async def report(a: int, b: int, ctx: Context) -> int:
+    """Report progress once, then add two numbers."""
+    await ctx.report_progress(1, 2)
+    return a + b
+
+
+if __name__ == "__main__":
+    serve(app.http_app(json_response=SCENARIO != "sse", stateless_http=SCENARIO == "stateless"))
