@@ -1,19 +1,25 @@
 """Which clients meet which servers, and what happened when they did.
 
-Every client is a process that runs the script in ``clients/_scenario`` against a server that it starts, and
-prints what it observed. One run serves all tests of a pair. Any pair can be looked at by hand, peers among
-themselves too, which tells whose fault a failure is:
+Every client is a process that runs the script in ``clients/_scenario`` and prints what it observed. Over stdio it
+starts its server; over HTTP there is one server of each make for all clients. One run serves all tests of a pair. Any
+pair can be looked at by hand, peers among themselves too, which tells whose fault a failure is:
 
-    python -m tests.interop.matrix taut auto mcp2
+    python -m tests.interop.matrix [--http] taut auto mcp2
 """
 
 import functools
 import json
+import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -77,6 +83,13 @@ class Pair:
         return f"{self.client.name}[{self.mode}]->{self.server.name}"
 
 
+def need(pair: Pair) -> None:
+    """Skip the test at hand where one of the two is not installed."""
+    for party in (pair.client, pair.server):
+        if reason := party.missing():
+            pytest.skip(reason)
+
+
 def pairs() -> list[Pair]:
     """Return every pair with taut in it, in every mode that can succeed."""
     taut = PARTIES["taut"]
@@ -89,6 +102,52 @@ def pairs() -> list[Pair]:
     return found
 
 
+@contextmanager
+def serving(party: Party) -> Iterator[str]:
+    """Run the party's server over HTTP on a free port; yields its URL. What it says on stderr goes to ours."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryFile("w+") as log:
+        child = subprocess.Popen([*party.command("servers"), str(port)], stderr=log, cwd=ROOT)
+        try:
+            while not _accepts(port):
+                if child.poll() is not None:
+                    raise RuntimeError(f"the server of {party.name} has ended with {child.returncode}")
+            yield f"http://127.0.0.1:{port}/mcp"
+        finally:
+            child.kill()
+            child.wait()
+            log.seek(0)
+            sys.stderr.write(log.read())
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+class Servers:
+    """One HTTP server of each make, started when it is first needed; a context manager that ends them."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._urls: dict[str, str] = {}
+
+    def __enter__(self) -> "Servers":
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._stack.close()
+
+    def url(self, party: Party) -> str:
+        if party.name not in self._urls:
+            self._urls[party.name] = self._stack.enter_context(serving(party))
+        return self._urls[party.name]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a client observed, by step; or, with `seen` empty, why there is nothing to see."""
@@ -99,9 +158,10 @@ class Outcome:
 
 
 @functools.cache
-def outcome(pair: Pair) -> Outcome:
-    """Run a pair, once."""
-    command = [*pair.client.command("clients"), pair.mode, *pair.server.command("servers")]
+def outcome(pair: Pair, url: str | None = None) -> Outcome:
+    """Run a pair, once: over HTTP with the server at ``url``, else over stdio."""
+    target = pair.server.command("servers") if url is None else [url]
+    command = [*pair.client.command("clients"), pair.mode, *target]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT)
     except subprocess.TimeoutExpired as error:
@@ -112,8 +172,10 @@ def outcome(pair: Pair) -> Outcome:
 
 
 def main() -> None:
-    client, mode, server = sys.argv[1:]
-    result = outcome(Pair(PARTIES[client], mode, PARTIES[server]))
+    *options, client, mode, server = sys.argv[1:]
+    pair = Pair(PARTIES[client], mode, PARTIES[server])
+    with Servers() as servers:
+        result = outcome(pair, servers.url(pair.server) if options else None)
     for step, value in result.seen.items():
         print(f"{step:15} {json.dumps(value)}")
     print(f"exit code {result.exit_code}\n{result.stderr}")

@@ -2,17 +2,26 @@
 const TEXT = 'quote " backslash \\ newline \n accents é 日本 \u{1f40d} line separators \u2028 \u2029 \x7f';
 const BIG = 300_000;
 const TIMEOUT_MS = 500;
+const CHANGE_MS = 5_000;
 
 export const ANSWER = "blue";
 export const SAMPLED = "hi there";
 export const ROOT = "file:///workspace";
-export const [MODE, COMMAND, ...ARGS] = process.argv.slice(2);
+// The mode, and the server's URL or the words of its command.
+export const [MODE, ...TARGET] = process.argv.slice(2);
+export const OVER_HTTP = TARGET[0].startsWith("http");
 
 const describe = (error) => ({ type: error.constructor.name, code: error.code ?? null, message: String(error.message) });
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const settled = async (events, count) => {
   for (let turn = 0; turn < 50 && events.length < count; turn++) await sleep(10);
   return events;
+};
+
+const within = async (ms, promise) => {
+  let timer;
+  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error(`no end within ${ms} ms`)), ms)));
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 };
 
 // Answer what a server asks for, whatever the name of the one field of its form is.
@@ -23,8 +32,8 @@ export const elicited = ({ requestedSchema }) => ({
 export const sampled = () => ({ role: "assistant", model: "none", content: { type: "text", text: SAMPLED } });
 export const rooted = () => ({ roots: [{ uri: ROOT }] });
 
-export async function run({ client, revision, logged, setLevel, call }) {
-  const seen = { revision };
+export async function run({ client, revision, session, logged, setLevel, call, hearOfTools }) {
+  const seen = { revision, session: session ?? null };
   const progress = [];
   const onprogress = ({ progress: done, total }) => progress.push([done, total ?? null]);
   const outcome = async (name, args, options = {}) => {
@@ -71,6 +80,11 @@ export async function run({ client, revision, logged, setLevel, call }) {
     }
   });
   await step("after_timeout", () => outcome("add", { a: 20, b: 22 }));
+  await step("interrupted", () => outcome("interrupted", {}));
+  await step("changed", async () => {
+    await within(CHANGE_MS, hearOfTools(() => outcome("touch", {})));
+    return "heard";
+  });
   await step("resources", async () => (await client.listResources()).resources.map((item) => item.uri));
   await step("templates", async () => {
     return (await client.listResourceTemplates()).resourceTemplates.map((item) => item.uriTemplate);

@@ -1,6 +1,6 @@
 """The script that every Python client runs against every server, and the shape of what it reports.
 
-    <client>.py MODE COMMAND...        MODE: auto, legacy, or a modern revision
+    <client>.py MODE URL|COMMAND...    MODE: auto, legacy, or a modern revision
 
 One line of JSON goes to stdout: a key per step, with what was observed or ``{"error": {...}}``. The steps say
 nothing about what is right: the tests compare. Standard library only, so that it runs in every environment.
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 TEXT = 'quote " backslash \\ newline \n accents é 日本 \U0001f40d line separators \u2028 \u2029 \x7f'
 BIG = 300_000
 TIMEOUT_S = 0.5
+CHANGE_S = 5
 
 # What the callbacks of every client answer.
 ANSWER = {"answer": "blue"}
@@ -30,6 +31,10 @@ class Adapter(Protocol):
 
     @property
     def revision(self) -> str: ...
+    @property
+    def session(self) -> str | None:
+        """The session's id, over HTTP in the legacy era; None where there is none, or the SDK does not tell."""
+
     async def tools(self) -> list[str]: ...
     async def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return ``{"text": ..., "is_error": ...}``."""
@@ -45,6 +50,9 @@ class Adapter(Protocol):
     async def set_level(self, level: str) -> None:
         """Ask for log messages, in the way of the era."""
 
+    async def hear_of_tools(self, action: Callable[[], Awaitable[Any]]) -> None:
+        """Return once the server has announced that its tools changed, after the action that makes it do so."""
+
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Return the JSON-RPC code and the message of an error, wherever the SDK put them."""
@@ -55,7 +63,7 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 async def run(adapter: Adapter) -> None:
     """Run all steps and print what was observed."""
-    seen: dict[str, Any] = {"revision": adapter.revision}
+    seen: dict[str, Any] = {"revision": adapter.revision, "session": adapter.session}
 
     async def step(name: str, action: Callable[[], Awaitable[Any]]) -> None:
         try:
@@ -85,6 +93,10 @@ async def run(adapter: Adapter) -> None:
     async def set_level() -> None:
         await adapter.set_level("debug")
 
+    async def changed() -> str:
+        await asyncio.wait_for(adapter.hear_of_tools(lambda: adapter.call("touch", {})), CHANGE_S)
+        return "heard"
+
     await step("tools", adapter.tools)
     await step("add", lambda: adapter.call("add", {"a": 2, "b": 3}))
     await step("echo", lambda: adapter.call("echo", {"text": TEXT}))
@@ -101,6 +113,8 @@ async def run(adapter: Adapter) -> None:
     await step("roots", lambda: adapter.call("roots", {}))
     await step("timeout", lambda: adapter.call_with_timeout("slow", {"seconds": 30}, TIMEOUT_S))
     await step("after_timeout", lambda: adapter.call("add", {"a": 20, "b": 22}))
+    await step("interrupted", lambda: adapter.call("interrupted", {}))
+    await step("changed", changed)
     await step("resources", adapter.resources)
     await step("templates", adapter.templates)
     await step("read_fixed", lambda: adapter.read("info://fixed"))
@@ -120,7 +134,7 @@ async def settled(events: list[Any], count: int) -> None:
         await asyncio.sleep(0.01)
 
 
-def arguments() -> tuple[str, str, list[str]]:
-    """Return (mode, executable, its arguments)."""
-    mode, command, *options = sys.argv[1:]
-    return mode, command, options
+def arguments() -> tuple[str, str | list[str]]:
+    """Return the mode, and the server's URL or the words of its command."""
+    mode, *target = sys.argv[1:]
+    return mode, target[0] if target[0].startswith("http") else target

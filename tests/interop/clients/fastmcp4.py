@@ -1,23 +1,36 @@
 """fastmcp as a client (both eras)."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import _scenario as scenario
+import mcp_types as types
 from fastmcp import Client
-from fastmcp.client.transports import StdioTransport
+from fastmcp.client.transports import StdioTransport, StreamableHttpTransport
 from mcp import MCPError
+from mcp.client.subscriptions import listen
 
 
 class Adapter:
     def __init__(self) -> None:
         self.client: Client[Any]
+        self.changed = asyncio.Event()
         self.progress: list[list[float | None]] = []
         self.logged: list[Any] = []
 
     @property
     def revision(self) -> str:
         return self.client.session.protocol_version
+
+    @property
+    def session(self) -> str | None:
+        transport = self.client.transport
+        return transport.get_session_id() if isinstance(transport, StreamableHttpTransport) else None
+
+    async def on_message(self, message: Any) -> None:
+        if isinstance(message, types.ToolListChangedNotification):
+            self.changed.set()
 
     async def on_progress(self, progress: float, total: float | None, message: str | None) -> None:
         self.progress.append([progress, total])
@@ -65,14 +78,27 @@ class Adapter:
         if self.revision < "2026":
             await self.client.set_logging_level(level)
 
+    async def hear_of_tools(self, action: Callable[[], Awaitable[Any]]) -> None:
+        if self.revision < "2026":
+            await action()
+            await self.changed.wait()
+            return
+        async with listen(self.client.session, tools_list_changed=True) as changes:
+            await action()
+            async for _ in changes:
+                return
+
 
 async def main() -> None:
-    mode, command, options = scenario.arguments()
+    mode, target = scenario.arguments()
     adapter = Adapter()
     async with Client(
-        StdioTransport(command=command, args=options, keep_alive=False),
+        StreamableHttpTransport(target)
+        if isinstance(target, str)
+        else StdioTransport(command=target[0], args=target[1:], keep_alive=False),
         mode=mode,
         log_handler=adapter.on_log,
+        message_handler=adapter.on_message,
         elicitation_handler=adapter.on_elicit,
         sampling_handler=adapter.on_sample,
         roots=[scenario.ROOT],

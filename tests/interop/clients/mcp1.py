@@ -1,20 +1,35 @@
 """The official Python SDK 1.x as a client (legacy era)."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import _scenario as scenario
 from mcp import ClientSession, McpError, StdioServerParameters, stdio_client, types
+from mcp.client.streamable_http import streamable_http_client
 from pydantic import AnyUrl
 
 
 class Adapter:
     def __init__(self) -> None:
-        self.session: ClientSession
+        self.client: ClientSession
         self.revision = ""
+        self.session_id: Callable[[], str | None] = lambda: None
+        self.changed = asyncio.Event()
         self.progress: list[list[float | None]] = []
         self.logged: list[Any] = []
+
+    @property
+    def session(self) -> str | None:
+        return self.session_id()
+
+    async def on_message(self, message: Any) -> None:
+        if isinstance(message, types.ServerNotification) and isinstance(
+            message.root, types.ToolListChangedNotification
+        ):
+            self.changed.set()
 
     async def on_progress(self, progress: float, total: float | None, message: str | None) -> None:
         self.progress.append([progress, total])
@@ -37,53 +52,67 @@ class Adapter:
         return types.ListRootsResult(roots=[types.Root(uri=AnyUrl(scenario.ROOT))])
 
     async def tools(self) -> list[str]:
-        return sorted(tool.name for tool in (await self.session.list_tools()).tools)
+        return sorted(tool.name for tool in (await self.client.list_tools()).tools)
 
     async def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        result = await self.session.call_tool(name, arguments, progress_callback=self.on_progress)
+        result = await self.client.call_tool(name, arguments, progress_callback=self.on_progress)
         return {"text": result.content[0].text, "is_error": result.isError}
 
     async def call_with_timeout(self, name: str, arguments: dict[str, Any], seconds: float) -> str:
         try:
-            result = await self.session.call_tool(name, arguments, timedelta(seconds=seconds))
+            result = await self.client.call_tool(name, arguments, timedelta(seconds=seconds))
         except McpError:
             return "timed out"
         return result.content[0].text
 
     async def resources(self) -> list[str]:
-        return [str(item.uri) for item in (await self.session.list_resources()).resources]
+        return [str(item.uri) for item in (await self.client.list_resources()).resources]
 
     async def templates(self) -> list[str]:
-        return [item.uriTemplate for item in (await self.session.list_resource_templates()).resourceTemplates]
+        return [item.uriTemplate for item in (await self.client.list_resource_templates()).resourceTemplates]
 
     async def read(self, uri: str) -> str:
-        return (await self.session.read_resource(AnyUrl(uri))).contents[0].text
+        return (await self.client.read_resource(AnyUrl(uri))).contents[0].text
 
     async def prompts(self) -> list[str]:
-        return [item.name for item in (await self.session.list_prompts()).prompts]
+        return [item.name for item in (await self.client.list_prompts()).prompts]
 
     async def prompt(self, name: str, arguments: dict[str, str]) -> str:
-        return (await self.session.get_prompt(name, arguments)).messages[0].content.text
+        return (await self.client.get_prompt(name, arguments)).messages[0].content.text
 
     async def set_level(self, level: str) -> None:
-        await self.session.set_logging_level(level)
+        await self.client.set_logging_level(level)
+
+    async def hear_of_tools(self, action: Callable[[], Awaitable[Any]]) -> None:
+        await action()
+        await self.changed.wait()
+
+    @asynccontextmanager
+    async def streams(self, target: str | list[str]) -> AsyncIterator[tuple[Any, Any]]:
+        if isinstance(target, str):
+            async with streamable_http_client(target) as (reader, writer, self.session_id):
+                yield reader, writer
+        else:
+            async with stdio_client(StdioServerParameters(command=target[0], args=target[1:])) as streams:
+                yield streams
 
 
 async def main() -> None:
-    _, command, options = scenario.arguments()
+    _, target = scenario.arguments()
     adapter = Adapter()
     async with (
-        stdio_client(StdioServerParameters(command=command, args=options)) as (reader, writer),
+        adapter.streams(target) as (reader, writer),
         ClientSession(
             reader,
             writer,
             logging_callback=adapter.on_log,
+            message_handler=adapter.on_message,
             elicitation_callback=adapter.on_elicit,
             sampling_callback=adapter.on_sample,
             list_roots_callback=adapter.on_roots,
-        ) as adapter.session,
+        ) as adapter.client,
     ):
-        adapter.revision = str((await adapter.session.initialize()).protocolVersion)
+        adapter.revision = str((await adapter.client.initialize()).protocolVersion)
         await scenario.run(adapter)
 
 

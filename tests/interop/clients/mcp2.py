@@ -1,6 +1,7 @@
 """The official Python SDK 2.x as a client."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import _scenario as scenario
@@ -13,16 +14,23 @@ class Adapter:
         self.client: Client
         self.progress: list[list[float | None]] = []
         self.logged: list[Any] = []
+        self.changed = asyncio.Event()
 
     @property
     def revision(self) -> str:
         return self.client.protocol_version
+
+    session = None  # This SDK keeps the id to itself.
 
     async def on_progress(self, progress: float, total: float | None, message: str | None) -> None:
         self.progress.append([progress, total])
 
     async def on_log(self, params: types.LoggingMessageNotificationParams) -> None:
         self.logged.append(params.data)
+
+    async def on_message(self, message: Any) -> None:
+        if isinstance(message, types.ToolListChangedNotification):
+            self.changed.set()
 
     async def on_elicit(self, context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
         assert isinstance(params, types.ElicitRequestFormParams)
@@ -73,15 +81,26 @@ class Adapter:
         if self.revision < "2026":
             await self.client.set_logging_level(level)
 
+    async def hear_of_tools(self, action: Callable[[], Awaitable[Any]]) -> None:
+        if self.revision < "2026":
+            await action()
+            await self.changed.wait()
+            return
+        async with self.client.listen(tools_list_changed=True) as changes:
+            await action()
+            async for _ in changes:
+                return
+
 
 async def main() -> None:
-    mode, command, options = scenario.arguments()
+    mode, target = scenario.arguments()
     adapter = Adapter()
     async with Client(
-        StdioServerParameters(command=command, args=options),
+        target if isinstance(target, str) else StdioServerParameters(command=target[0], args=target[1:]),
         mode=mode,
         log_level="debug",
         logging_callback=adapter.on_log,
+        message_handler=adapter.on_message,
         elicitation_callback=adapter.on_elicit,
         sampling_callback=adapter.on_sample,
         list_roots_callback=adapter.on_roots,

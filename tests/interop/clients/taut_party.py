@@ -1,6 +1,7 @@
 """taut as a client (all revisions)."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import _scenario as scenario
@@ -18,6 +19,8 @@ class Adapter:
     @property
     def revision(self) -> str:
         return self.client.revision
+
+    session = None
 
     def on_progress(self, params: models.ProgressParams) -> None:
         self.progress.append([params.progress, params.total])
@@ -65,12 +68,18 @@ class Adapter:
     async def set_level(self, level: str) -> None:
         await self.client.set_log_level(level)
 
+    async def hear_of_tools(self, action: Callable[[], Awaitable[Any]]) -> None:
+        async with await self.client.subscribe(tools=True) as changes:
+            await action()
+            async for _ in changes:
+                return
+
 
 async def main() -> None:
-    mode, command, options = scenario.arguments()
+    mode, target = scenario.arguments()
     adapter = Adapter()
     async with Client(
-        [command, *options],
+        target,
         mode=mode,
         logging=adapter.on_log,
         elicitation=adapter.on_elicit,

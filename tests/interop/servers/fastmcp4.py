@@ -4,11 +4,15 @@ In the modern era this library has no call that waits for the client: the tool r
 and is entered again with the answers.
 """
 
+import sys
+
 import anyio
 import mcp_types as types
 from fastmcp import Context, FastMCP
 
 app = FastMCP("interop", version="1.0")
+#: The waits that were cut short.
+INTERRUPTED: list[float] = []
 
 ANSWER = {"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}
 
@@ -39,8 +43,20 @@ def echo(text: str) -> str:
 @app.tool
 async def slow(seconds: float) -> str:
     """Wait."""
-    await anyio.sleep(seconds)
+    try:
+        await anyio.sleep(seconds)
+    except anyio.get_cancelled_exc_class():
+        INTERRUPTED.append(seconds)
+        raise
     return "done"
+
+
+@app.tool
+def interrupted() -> str:
+    """Tell how many waits were cut short since the last time that this was asked."""
+    count = len(INTERRUPTED)
+    INTERRUPTED.clear()
+    return str(count)
 
 
 @app.tool
@@ -56,6 +72,13 @@ async def progress(steps: int, ctx: Context) -> str:
         await ctx.report_progress(step, steps, f"step {step}")
         await anyio.sleep(0.02)
     return "done"
+
+
+@app.tool
+async def touch(ctx: Context) -> str:
+    """Announce that the list of tools has changed."""
+    await ctx.send_notification(types.ToolListChangedNotification())
+    return "touched"
 
 
 @app.tool
@@ -116,4 +139,7 @@ def review(code: str) -> str:
 
 
 if __name__ == "__main__":
-    app.run(show_banner=False, log_level="ERROR")
+    if sys.argv[1:]:
+        app.run("http", port=int(sys.argv[1]), show_banner=False, log_level="ERROR")
+    else:
+        app.run(show_banner=False, log_level="ERROR")

@@ -1,11 +1,15 @@
 """The interoperability server on the official Python SDK 1.x (legacy era)."""
 
+import sys
+
 import anyio
 from mcp import types
 from mcp.server.fastmcp import Context, FastMCP
 from pydantic import BaseModel
 
 app = FastMCP("interop", log_level="ERROR")
+#: The waits that were cut short.
+INTERRUPTED: list[float] = []
 
 
 class Answer(BaseModel):
@@ -27,8 +31,20 @@ def echo(text: str) -> str:
 @app.tool()
 async def slow(seconds: float) -> str:
     """Wait."""
-    await anyio.sleep(seconds)
+    try:
+        await anyio.sleep(seconds)
+    except anyio.get_cancelled_exc_class():
+        INTERRUPTED.append(seconds)
+        raise
     return "done"
+
+
+@app.tool()
+def interrupted() -> str:
+    """Tell how many waits were cut short since the last time that this was asked."""
+    count = len(INTERRUPTED)
+    INTERRUPTED.clear()
+    return str(count)
 
 
 @app.tool()
@@ -44,6 +60,13 @@ async def progress(steps: int, ctx: Context) -> str:
         await ctx.report_progress(step, steps, f"step {step}")
         await anyio.sleep(0.02)
     return "done"
+
+
+@app.tool()
+async def touch(ctx: Context) -> str:
+    """Announce that the list of tools has changed."""
+    await ctx.session.send_tool_list_changed()
+    return "touched"
 
 
 @app.tool()
@@ -101,4 +124,8 @@ async def set_level(level: types.LoggingLevel) -> None:
 
 
 if __name__ == "__main__":
-    app.run()
+    if sys.argv[1:]:
+        app.settings.port = int(sys.argv[1])
+        app.run("streamable-http")
+    else:
+        app.run()

@@ -1,5 +1,6 @@
 """The interoperability server on the official Python SDK 2.x (both eras)."""
 
+import sys
 from typing import Annotated
 
 import anyio
@@ -10,6 +11,8 @@ from mcp.server.mcpserver.resolve import Elicit, ListRoots, Resolve, Sample
 from pydantic import BaseModel
 
 app = MCPServer("interop", version="1.0", log_level="ERROR")
+#: The waits that were cut short.
+INTERRUPTED: list[float] = []
 
 
 class Answer(BaseModel):
@@ -44,8 +47,20 @@ def echo(text: str) -> str:
 @app.tool()
 async def slow(seconds: float) -> str:
     """Wait."""
-    await anyio.sleep(seconds)
+    try:
+        await anyio.sleep(seconds)
+    except anyio.get_cancelled_exc_class():
+        INTERRUPTED.append(seconds)
+        raise
     return "done"
+
+
+@app.tool()
+def interrupted() -> str:
+    """Tell how many waits were cut short since the last time that this was asked."""
+    count = len(INTERRUPTED)
+    INTERRUPTED.clear()
+    return str(count)
 
 
 @app.tool()
@@ -61,6 +76,14 @@ async def progress(steps: int, ctx: Context) -> str:
         await ctx.report_progress(step, steps, f"step {step}")
         await anyio.sleep(0.02)
     return "done"
+
+
+@app.tool()
+async def touch(ctx: Context) -> str:
+    """Announce that the list of tools has changed."""
+    await ctx.notify_tools_changed()
+    await ctx.session.send_tool_list_changed()
+    return "touched"
 
 
 @app.tool()
@@ -108,4 +131,4 @@ def review(code: str) -> str:
 
 
 if __name__ == "__main__":
-    app.run()
+    app.run("streamable-http", port=int(sys.argv[1])) if sys.argv[1:] else app.run()

@@ -1,12 +1,16 @@
 """The interoperability server on taut (all revisions)."""
 
 import asyncio
+import sys
 
 import msgspec
 
 from taut import Context, Server, ToolError
 
 app = Server("interop", version="1.0")
+
+#: The waits that were cut short.
+INTERRUPTED: list[float] = []
 
 
 class Answer(msgspec.Struct):
@@ -28,8 +32,20 @@ def echo(text: str) -> str:
 @app.tool
 async def slow(seconds: float) -> str:
     """Wait."""
-    await asyncio.sleep(seconds)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        INTERRUPTED.append(seconds)
+        raise
     return "done"
+
+
+@app.tool
+def interrupted() -> str:
+    """Tell how many waits were cut short since the last time that this was asked."""
+    count = len(INTERRUPTED)
+    INTERRUPTED.clear()
+    return str(count)
 
 
 @app.tool
@@ -48,6 +64,14 @@ async def progress(steps: int, ctx: Context) -> str:
         await ctx.progress(step, steps, f"step {step}")
         await asyncio.sleep(0.02)
     return "done"
+
+
+@app.tool
+def touch() -> str:
+    """Change the list of tools, and change it back."""
+    app.tool(name="passing")(fail)
+    app.tools.remove("passing")
+    return "touched"
 
 
 @app.tool
@@ -96,4 +120,4 @@ def review(code: str) -> str:
 
 
 if __name__ == "__main__":
-    app.run()
+    app.run("http", port=int(sys.argv[1])) if sys.argv[1:] else app.run()

@@ -1,8 +1,18 @@
 // The interoperability server on the TypeScript SDK, v2 line (both eras, one set of handlers).
+import { randomUUID } from "node:crypto";
+import { createServer } from "node:http";
 import { createRequire } from "node:module";
 
 const require = createRequire(new URL("../../../.peers/node/", import.meta.url));
-const { McpServer, ResourceTemplate, inputRequired } = require("@modelcontextprotocol/server");
+const {
+  McpServer,
+  ResourceTemplate,
+  WebStandardStreamableHTTPServerTransport,
+  createMcpHandler,
+  inputRequired,
+  isLegacyRequest,
+} = require("@modelcontextprotocol/server");
+const { getRequestListener } = require("@hono/node-server");
 const { serveStdio } = require("@modelcontextprotocol/server/stdio");
 const { z } = require("zod");
 
@@ -12,6 +22,11 @@ const contents = (uri, value) => ({ contents: [{ uri: uri.href, mimeType: "text/
 // The answer to one request, or undefined in the round that has to ask for it.
 const answered = (ctx) => ctx.mcpReq.inputResponses?.only;
 const needs = (request) => inputRequired({ inputRequests: { only: request } });
+
+// The waits that were cut short.
+let interrupted = 0;
+// Tells the listeners of the modern era that the tools have changed.
+let announce = () => {};
 
 function build() {
   const app = new McpServer({ name: "interop", version: "1.0" }, { capabilities: { logging: {} } });
@@ -23,9 +38,19 @@ function build() {
   tool("slow", "Wait.", { seconds: z.number() }, async ({ seconds }, ctx) => {
     await new Promise((resolve) => {
       const timer = setTimeout(resolve, seconds * 1000);
-      ctx.mcpReq.signal.addEventListener("abort", () => (clearTimeout(timer), resolve()));
+      ctx.mcpReq.signal.addEventListener("abort", () => (clearTimeout(timer), interrupted++, resolve()));
     });
     return text("done");
+  });
+  tool("interrupted", "Tell how many waits were cut short since the last time that this was asked.", {}, () => {
+    const count = interrupted;
+    interrupted = 0;
+    return text(String(count));
+  });
+  tool("touch", "Announce that the list of tools has changed.", {}, () => {
+    app.sendToolListChanged();
+    announce();
+    return text("touched");
   });
   tool("fail", "Raise.", {}, () => {
     throw new Error("deliberate failure");
@@ -73,4 +98,26 @@ function build() {
   return app;
 }
 
-serveStdio(build);
+// The modern era needs no state; in the legacy era there is a server and a transport for each session.
+const modern = createMcpHandler(build, { legacy: "reject" });
+const sessions = new Map();
+async function serve(request) {
+  if (!(await isLegacyRequest(request))) return modern.fetch(request);
+  const id = request.headers.get("mcp-session-id");
+  if (id !== null) return sessions.get(id)?.handleRequest(request) ?? new Response(null, { status: 404 });
+  const transport = new WebStandardStreamableHTTPServerTransport({
+    sessionIdGenerator: randomUUID,
+    onsessioninitialized: (opened) => void sessions.set(opened, transport),
+    onsessionclosed: (closed) => void sessions.delete(closed),
+  });
+  await build().connect(transport);
+  return transport.handleRequest(request);
+}
+
+const port = process.argv[2];
+if (port === undefined) {
+  serveStdio(build);
+} else {
+  announce = () => modern.notify.toolsChanged();
+  createServer(getRequestListener(serve)).listen(Number(port), "127.0.0.1");
+}
