@@ -11,9 +11,19 @@
      │   ├─ InvalidRequest -32600   ├─ MethodNotFound -32601   ├─ InvalidParams -32602   ├─ InternalError -32603
      │   ├─ ResourceNotFound        ├─ UrlElicitationRequired -32042
      │   └─ HeaderMismatch -32020   ├─ MissingRequiredClientCapability -32021   └─ UnsupportedProtocolVersion -32022
-     ├─ TransportError              the bytes could not travel
+     ├─ TransportError              the bytes could not travel; knows whether the request may have arrived
      │   ├─ ConnectionClosed        the peer is gone; every pending call ends with this
-     │   └─ ConnectTimeout          no peer, or no answer to the first request, in time
+     │   │   └─ AnswerTruncated     it went away in the middle of an HTTP answer
+     │   ├─ ConnectError            no connection could be made: refused, unreachable
+     │   │   ├─ HostNotFound        the name has no address
+     │   │   ├─ TlsError            no TLS with this peer; a certificate that is not trusted
+     │   │   ├─ ProxyError          the proxy on the way refused, or is none
+     │   │   └─ ConnectTimeout      no peer, or no answer to the first request, in time
+     │   ├─ PoolFull                too many requests wait for a connection
+     │   ├─ AnswerTimeout           the peer of an HTTP request was silent for too long
+     │   ├─ InvalidAnswer           what came is no HTTP answer
+     │   │   └─ AnswerHeadTooLarge  its headers pass a limit
+     │   └─ RedirectRefused         the answer sends us elsewhere, where we do not go by ourselves
      ├─ RequestTimeout              no answer in time; the peer was told to stop
      ├─ RequestCancelled            the request was cancelled, by us or by the peer
      ├─ InputRequired               a multi-round-trip request that the client could not satisfy
@@ -29,12 +39,18 @@ from typing import Any, ClassVar
 
 __all__ = [
     "CODES",
+    "AnswerHeadTooLarge",
+    "AnswerTimeout",
+    "AnswerTruncated",
     "ConfigError",
+    "ConnectError",
     "ConnectTimeout",
     "ConnectionClosed",
     "HeaderMismatch",
+    "HostNotFound",
     "InputRequired",
     "InternalError",
+    "InvalidAnswer",
     "InvalidMessage",
     "InvalidParams",
     "InvalidRequest",
@@ -43,13 +59,17 @@ __all__ = [
     "MethodNotFound",
     "MissingRequiredClientCapability",
     "ParseError",
+    "PoolFull",
     "ProtocolError",
+    "ProxyError",
+    "RedirectRefused",
     "RemoteError",
     "RemoteProtocolError",
     "RequestCancelled",
     "RequestTimeout",
     "ResourceNotFound",
     "TautError",
+    "TlsError",
     "ToolError",
     "TransportError",
     "UnsupportedProtocolVersion",
@@ -226,19 +246,75 @@ class UnsupportedProtocolVersion(RemoteError):
 
 
 class TransportError(TautError):
-    """The bytes could not travel."""
+    """The bytes could not travel.
+
+    ``sent`` tells whether the request can have reached the peer. If not, sending it again does nothing twice.
+    """
+
+    sent: bool = True
+
+    def __init__(self, message: str, *, sent: bool | None = None) -> None:
+        super().__init__(message)
+        if sent is not None:
+            self.sent = sent
 
 
 class ConnectionClosed(TransportError):
     """The connection ended. ``clean`` tells whether it was closed on purpose by either side."""
 
-    def __init__(self, message: str = "connection closed", *, clean: bool = False) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = "connection closed", *, clean: bool = False, sent: bool | None = None
+    ) -> None:
+        super().__init__(message, sent=sent)
         self.clean = clean
 
 
-class ConnectTimeout(TransportError):
+class AnswerTruncated(ConnectionClosed):
+    """The connection ended in the middle of an HTTP answer: the request was worked on."""
+
+
+class ConnectError(TransportError):
+    """No connection could be made, so nothing was sent."""
+
+    sent = False
+
+
+class HostNotFound(ConnectError):
+    """The host's name has no address."""
+
+
+class TlsError(ConnectError):
+    """The peer does not speak TLS as we do, or shows a certificate that is not trusted."""
+
+
+class ProxyError(ConnectError):
+    """The proxy on the way to the peer refused, or is no proxy."""
+
+
+class ConnectTimeout(ConnectError):
     """No peer, or no answer to the first request, in time."""
+
+
+class PoolFull(TransportError):
+    """Too many requests wait for a connection; this one was not queued."""
+
+    sent = False
+
+
+class AnswerTimeout(TransportError):
+    """The peer of an HTTP request was silent for too long; the connection was closed."""
+
+
+class InvalidAnswer(TransportError):
+    """What came is no answer to an HTTP request (RFC 9112)."""
+
+
+class AnswerHeadTooLarge(InvalidAnswer):
+    """The headers of an answer are more, or longer, than this client takes."""
+
+
+class RedirectRefused(TransportError):
+    """The answer sends us elsewhere (3xx), where we do not go by ourselves."""
 
 
 class RequestTimeout(TautError):
