@@ -91,7 +91,8 @@ CALL = {"name": "add", "arguments": {}}
 #: What is wrong -> (how to say it, HTTP status, JSON-RPC code, id of the answer). In the ladder's order.
 LADDER: dict[str, tuple[dict[str, Any], int, int | None, Any]] = {
     "a foreign host": ({"headers": {"host": "evil.example:8000"}}, 403, -32600, None),
-    "no host": ({"headers": {"host": None}}, 403, -32600, None),
+    "no host": ({"headers": {"host": None}}, 400, -32600, None),
+    "two hosts": ({"more": [(b"host", b"localhost")]}, 400, -32600, None),
     "a foreign origin": ({"headers": {"origin": "http://evil.example"}}, 403, -32600, None),
     "an opaque origin": ({"headers": {"origin": "null"}}, 403, -32600, None),
     "GET": ({"http_method": "GET"}, 405, -32600, None),

@@ -69,8 +69,15 @@ class Endpoint:
 
     def admit(self, method: str, headers: Headers) -> Head | Reply:
         """Judge a request by its head, before any of its body is read."""
+        head = self.judge(method, headers)
+        return head if isinstance(head, Reply) else self.enter(head) or head
+
+    def judge(self, method: str, headers: Headers) -> Head | Reply:
+        """Say what is to be said of a head. That follows from its bytes alone: a driver may remember it."""
         head = read_head(headers)
         known = head.known
+        if head.repeated == b"host" or b"host" not in known:
+            return refusal(400, "Expected one Host header")  # RFC 9112, section 3.2
         problem = self._guard.problem(known.get(b"host"), known.get(b"origin"))
         if problem is not None:
             return refusal(403, problem)
@@ -82,10 +89,14 @@ class Endpoint:
         length = head.content_length
         if length is not None and length > self.limits.max_message_bytes:
             return self.too_large()
+        return head
+
+    def enter(self, head: Head) -> Reply | None:
+        """Admit a request whose head was found good; return the refusal if that cannot be now."""
         if self.open >= self.limits.max_in_flight:
             return refusal(503, "Too many requests are being worked on", headers=(RETRY_AFTER,))
         self.open += 1
-        return head
+        return None
 
     def leave(self) -> None:
         """End an exchange that was admitted."""

@@ -77,6 +77,11 @@ class AsgiApp:
 
     # -- one request
 
+    def ready(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether ``running`` is entered in ``loop``, so that requests can be begun there."""
+        life = self._lives.get(loop)
+        return life is not None and life.ready
+
     def begin(self, head: Head, body: bytes | bytearray) -> Reply | Exchange:
         """Work on an admitted request as far as that goes without waiting.
 
@@ -100,8 +105,7 @@ class AsgiApp:
             await _send_reply(send, head)
             return
         try:
-            life = self._lives.get(asyncio.get_running_loop())
-            if life is None or not life.ready:
+            if not self.ready(asyncio.get_running_loop()):
                 await self._live()
             body = await self._read(receive)
             answer = body if isinstance(body, Reply) else self.begin(head, body)
@@ -207,16 +211,14 @@ class _Life:
     def __init__(self, running: Callable[[], contextlib.AbstractAsyncContextManager[object]]) -> None:
         loop = asyncio.get_running_loop()
         self.started: asyncio.Future[None] = loop.create_future()
+        self.ready = False
         self._stop = asyncio.Event()
         self._task = loop.create_task(self._live(running))
-
-    @property
-    def ready(self) -> bool:
-        return self.started.done() and self.started.exception() is None
 
     async def _live(self, running: Callable[[], contextlib.AbstractAsyncContextManager[object]]) -> None:
         try:
             async with running():
+                self.ready = True
                 self.started.set_result(None)
                 await self._stop.wait()
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from taut.mcp.http.reply import Response
 from taut.mcp.limits import Limits
@@ -20,6 +21,8 @@ class Exchange(Conversation):
     def __init__(self, response: Response, limits: Limits) -> None:
         super().__init__(limits)
         self.response = response
+        #: Called whenever there may be something to send, by whoever does not `news` for it.
+        self.on_news: Callable[[], object] | None = None
         self._news: asyncio.Event | None = None
         self._drained: asyncio.Future[None] | None = None
 
@@ -35,6 +38,8 @@ class Exchange(Conversation):
             self.cancel("the client does not read")
         if self._news is not None:
             self._news.set()
+        elif self.on_news is not None:
+            self.on_news()
 
     async def drain(self) -> None:
         """Wait until the client has taken what was said, if that is more than ``max_unsent_bytes``."""

@@ -8,6 +8,7 @@ import uvicorn
 
 from taut.errors import ConfigError
 from taut.transport.http.asgi import AsgiApp
+from taut.transport.http.protocol import NativeHttp
 from taut.transport.loop import loop_factory
 
 __all__ = ["listen", "serve", "url_of"]
@@ -56,7 +57,7 @@ def serve(app: AsgiApp, listening: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         loop="asyncio" if loop_factory() is None else "uvloop",
-        http="httptools",
+        http=NativeHttp(app),  # type: ignore[arg-type]  # called like the class that it stands for
         ws="none",
         lifespan="on",
         log_level="warning",
