@@ -48,7 +48,15 @@ export async function run({ client, revision, session, logged, setLevel, call, h
     }
   };
 
-  await step("tools", async () => (await client.listTools()).tools.map((tool) => tool.name).sort());
+  await step("tools", async () => {
+    let page = await client.listTools();
+    const names = page.tools.map((tool) => tool.name);
+    while (page.nextCursor !== undefined) {
+      page = await client.listTools({ cursor: page.nextCursor });
+      names.push(...page.tools.map((tool) => tool.name));
+    }
+    return names.sort();
+  });
   await step("add", () => outcome("add", { a: 2, b: 3 }));
   await step("echo", () => outcome("echo", { text: TEXT }));
   await step("big", async () => (await outcome("echo", { text: "x".repeat(BIG) })).text.length);

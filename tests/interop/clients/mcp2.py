@@ -47,7 +47,12 @@ class Adapter:
         return types.ListRootsResult(roots=[types.Root(uri=scenario.ROOT)])
 
     async def tools(self) -> list[str]:
-        return sorted(tool.name for tool in (await self.client.list_tools()).tools)
+        page = await self.client.list_tools()
+        names = [tool.name for tool in page.tools]
+        while page.next_cursor is not None:
+            page = await self.client.list_tools(cursor=page.next_cursor)
+            names += [tool.name for tool in page.tools]
+        return sorted(names)
 
     async def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         result = await self.client.call_tool(name, arguments, progress_callback=self.on_progress)

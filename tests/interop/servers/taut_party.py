@@ -7,7 +7,8 @@ import msgspec
 
 from taut import Context, Server, ToolError
 
-app = Server("interop", version="1.0")
+# More than one page of tools, so that clients have to turn it.
+app = Server("interop", version="1.0", page_size=4)
 
 #: The waits that were cut short.
 INTERRUPTED: list[float] = []
