@@ -11,7 +11,7 @@ from typing import Any
 from taut.errors import TransportError
 from taut.transport.http.pool import Call, Pool
 
-__all__ = ["OK", "Heard", "Peer", "ask", "serving"]
+__all__ = ["OK", "Heard", "Peer", "ask", "send", "serving", "until"]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -74,6 +74,12 @@ async def ask(pool: Pool, path: bytes = b"/mcp", body: bytes = b"{}", **options:
     heard = send(pool, path, body, **options)
     await heard.over.wait()
     return heard
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until ``condition`` holds, which nobody tells of."""
+    while not condition():  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(0)
 
 
 class Peer:

@@ -172,9 +172,8 @@ async def connect_socket(host: str, port: int) -> socket.socket:
     :raises taut.errors.HostNotFound: the name has no address.
     :raises OSError: no address answers; the error is the first one's.
     """
-    loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await resolve(host, port)
     except socket.gaierror as error:
         raise HostNotFound(
             f"{host}: expected a name with an address, got '{error.strerror}': is it spelled right?"
@@ -186,6 +185,11 @@ async def connect_socket(host: str, port: int) -> socket.socket:
     other = [info for info in found if info[0] != first]
     ordered = [info for info in chain(*zip_longest(same, other)) if info is not None]
     return await first_of([_connect_to(family, address) for family, _, _, _, address in ordered], STAGGER_S)
+
+
+async def resolve(host: str, port: int) -> list[tuple[Any, ...]]:
+    """Ask the system for the addresses of ``host``."""
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 async def _connect_to(family: int, address: Any) -> socket.socket:
