@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         ListRoots,
         Sample,
         Server,
+        TaskOptions,
+        Tasks,
     )
 
 __version__ = "0.1.0.dev0"
@@ -41,6 +43,8 @@ __all__ = [
     "Sample",
     "Server",
     "Subscription",
+    "TaskOptions",
+    "Tasks",
     "TautError",
     "ToolError",
 ]
@@ -59,6 +63,8 @@ _HOMES = {
     "Sample": "taut.server",
     "Server": "taut.server",
     "Subscription": "taut.client",
+    "TaskOptions": "taut.server",
+    "Tasks": "taut.server",
     "TautError": "taut.errors",
     "ToolError": "taut.errors",
 }

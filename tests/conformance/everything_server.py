@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from taut import Audio, Context, Elicit, Image, ListRoots, Sample, Server, models
+from taut import Audio, Context, Elicit, Image, ListRoots, Sample, Server, TaskOptions, ToolError, models
+from taut.errors import InternalError
 
 #: One red pixel, and a sound of no length.
 PNG = bytes.fromhex(
@@ -312,6 +313,62 @@ async def asks_what_may_be_asked(ctx: Context) -> str:
     if models.declares(able, "elicitation"):
         questions["ask"] = Elicit("What is your name?", NAME_FORM)
     return ", ".join(await ctx.ask(**questions)) if questions else "Nothing may be asked."
+
+
+# -- tasks
+
+
+@app.tool
+def greet(name: str) -> str:
+    """Greet."""
+    return f"Hello, {name}!"
+
+
+@app.tool(task="optional")
+async def slow_compute(seconds: float, label: str = "") -> str:
+    """Take a while."""
+    await asyncio.sleep(seconds)
+    return f"Computed {label or 'something'} in {seconds:g} s."
+
+
+@app.tool(task="required")
+async def failing_job() -> str:
+    """Work for a second, then fail."""
+    await asyncio.sleep(1)
+    raise ToolError("The job failed.")
+
+
+@app.tool(task="optional")
+async def protocol_error_job() -> str:
+    """End with a JSON-RPC error."""
+    raise InternalError("The job could not be done.")
+
+
+DELETE_FORM = {"type": "object", "properties": {"confirm": {"type": "boolean"}}, "required": ["confirm"]}
+
+
+@app.tool(task="optional")
+async def confirm_delete(filename: str, ctx: Context) -> str:
+    """Delete a file once the user agrees."""
+    answer = await ctx.elicit(f"Delete {filename}?", DELETE_FORM)
+    agreed = answer.accepted and answer.content["confirm"]
+    return f"Deleted {filename}." if agreed else f"Kept {filename}."
+
+
+@app.tool(task="optional")
+async def multi_input(ctx: Context) -> str:
+    """Ask two things at once."""
+    answers = await ctx.ask(name=Elicit("Your name?", NAME_FORM), confirm=Elicit("Go ahead?", DELETE_FORM))
+    return ", ".join(answer.action for answer in answers.values())
+
+
+@app.tool(name="test_tool_with_task", task=TaskOptions(support="required", begins="later"))
+async def asks_then_works(ctx: Context) -> str:
+    """Ask for a name in the call itself, then go on as a task."""
+    answer = await ctx.elicit("What is your name?", NAME_FORM, key="user_name")
+    await ctx.begin_task()
+    await asyncio.sleep(0.1)
+    return f"Done for {(answer.content or {}).get('name', 'somebody')}."
 
 
 def _text(message: models.CreateMessageResult) -> str:

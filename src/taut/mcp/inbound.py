@@ -106,13 +106,19 @@ class Request(msgspec.Struct, eq=False):
     # -- life
 
     def defer(self, on_cancel: Callable[[str | None], None]) -> None:
-        """Keep the request open beyond this call; ``on_cancel(reason)`` is called if the peer withdraws it.
+        """Keep the request open beyond this call; ``on_cancel(reason)`` is called if the peer withdraws it. Of several
+        such calls the last one counts.
 
         :raises taut.errors.LimitExceeded: too many requests of this peer are open.
         """
-        self._peer._admit(self)
-        self._deferred = True
+        if not self._deferred:
+            self._peer._admit(self)
+            self._deferred = True
         self._on_cancel = on_cancel
+
+    def when_ended(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once the request is answered or cancelled; not for those of a batch, which do so."""
+        self._on_end = callback
 
     def respond(self, result: object) -> None:
         """Answer with ``result``, a struct or a dict, projected to the caller's revision.

@@ -1,10 +1,20 @@
 """Servers: `Server` and what its handlers use."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from taut.mcp.inputs import Elicit, Elicited, ElicitUrl, ListRoots, Sample
 from taut.server.connection import ServerConnection
 from taut.server.content import Audio, File, Image
 from taut.server.context import Context
+from taut.server.registry import TaskOptions
 from taut.server.server import Server
+
+if TYPE_CHECKING:
+    from taut.server.task_store import MemoryTaskStore, TaskStore
+    from taut.server.tasks import Tasks
 
 __all__ = [
     "Audio",
@@ -15,7 +25,27 @@ __all__ = [
     "File",
     "Image",
     "ListRoots",
+    "MemoryTaskStore",
     "Sample",
     "Server",
     "ServerConnection",
+    "TaskOptions",
+    "TaskStore",
+    "Tasks",
 ]
+
+#: What few servers use, loaded when it is first asked for.
+_HOMES = {
+    "MemoryTaskStore": "taut.server.task_store",
+    "TaskStore": "taut.server.task_store",
+    "Tasks": "taut.server.tasks",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'taut.server' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value

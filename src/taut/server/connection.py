@@ -33,6 +33,17 @@ class ServerConnection(Connection[ServerPeer]):
         super().__init__(transport, peer, limits=server.limits)
         self.server = server
         self._grace: asyncio.TimerHandle | None = None
+        self._session = ""
+
+    @property
+    def session(self) -> str:
+        """The connection, as long as it lasts; made up when it is first asked for."""
+        if not self._session:
+            # Imported here: see taut.mcp.inputs.
+            from secrets import token_urlsafe
+
+            self._session = token_urlsafe(24)
+        return self._session
 
     def start(self) -> None:
         """Begin to serve."""

@@ -80,6 +80,11 @@ class Context:
         """Whether the client has withdrawn the request: for handlers in threads, which cannot be interrupted."""
         return self._request.state is not RequestState.OPEN
 
+    @property
+    def task_id(self) -> str | None:
+        """The id of the task that this call has become; None while it is a call."""
+        return None
+
     # -- beside the answer
 
     def progress(self, progress: float, total: float | None = None, message: str | None = None) -> _Drain:
@@ -152,8 +157,23 @@ class Context:
         except ValueError as error:  # not what the form asks
             raise InvalidParams(f"Invalid answer of the client: {error}") from error
 
+    async def begin_task(self) -> bool:
+        """Let the rest of the call be a task, whose client may go away and come back.
+
+        For tools that are registered with ``task=TaskOptions(begins="later")``. The client is answered with the task
+        now, and what the function returns becomes the task's result. Returns whether that is so: a client that cannot
+        follow tasks waits for the result, as for that of any tool.
+
+        :raises taut.errors.LimitExceeded: there are too many tasks.
+        """
+        return False
+
+    def _key(self, method: str) -> str:
+        """Return a key for a question that has none."""
+        return "answer" if self._rounds is None else self._rounds.key(method)
+
     async def _ask_one(self, question: Question, key: str | None) -> Any:
-        name = key or ("answer" if self._rounds is None else self._rounds.key(question.method))
+        name = key or self._key(question.method)
         answers = await self.ask(**{name: question})
         return answers[name]
 

@@ -1,4 +1,4 @@
-"""Every other method of the protocol: lists, resources, prompts, completion, subscriptions.
+"""Every other method of the protocol: lists, resources, prompts, completion, subscriptions, tasks.
 
 Each function takes (server, request, connection) and either answers and returns None, or returns a coroutine that
 answers. `METHODS` is the table from the method's name.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from taut import models
-from taut.errors import InvalidParams, ResourceNotFound
+from taut.errors import InvalidParams, MethodNotFound, ResourceNotFound
 from taut.mcp.function import Function, InvalidArguments
 from taut.mcp.inbound import Request
 from taut.mcp.inputs import InputNeeded, all_needed, check_input
@@ -131,8 +131,21 @@ def _unsubscribe(server: Server, request: Request, connection: Conversation) -> 
 
 
 def _listen(server: Server, request: Request, connection: Conversation) -> Work:
+    if server.tasks is not None:
+        task_ids = request.params().notifications.task_ids
+        if task_ids is not msgspec.UNSET:
+            return server.tasks.listen(server, request, connection, task_ids)
     server.subscriptions.listen(connection, request)
     return None
+
+
+# -- tasks
+
+
+def _task(server: Server, request: Request, connection: Conversation) -> Work:
+    if server.tasks is None:  # declared as an extension by the user, who has no tool for it
+        raise MethodNotFound(f"Method not found: {request.method}")
+    return server.tasks.answer(request, connection)
 
 
 # -- prompts
@@ -217,4 +230,9 @@ METHODS: dict[str, Handler] = {
     "prompts/list": _list(lambda server: server.prompts),
     "prompts/get": _get_prompt,
     "completion/complete": _complete,
+    "tasks/get": _task,
+    "tasks/result": _task,
+    "tasks/list": _task,
+    "tasks/update": _task,
+    "tasks/cancel": _task,
 }

@@ -11,7 +11,7 @@ from taut import models
 from taut.errors import ConfigError
 from taut.mcp.function import Function
 from taut.mcp.uri_template import UriTemplate
-from taut.server.registry import PromptEntry, ResourceEntry, TemplateEntry, ToolEntry
+from taut.server.registry import PromptEntry, ResourceEntry, TaskOptions, TemplateEntry, ToolEntry
 
 if TYPE_CHECKING:
     from taut.server.server import Server
@@ -40,6 +40,7 @@ def tool(
     structured: bool | None = None,
     input_schema: dict[str, Any] | None = None,
     output_schema: dict[str, Any] | None = None,
+    task: str | TaskOptions | None = None,
 ) -> ToolEntry:
     """Compile a tool.
 
@@ -65,6 +66,7 @@ def tool(
         )
     if thread and compiled.is_async:
         raise ConfigError(f"Tool {compiled.name} is async: thread=True is for plain functions")
+    options = None if task is None else _task_options(task, compiled, thread)
     model = models.Tool(
         compiled.name,
         compiled.input_schema,
@@ -72,10 +74,31 @@ def tool(
         title=_given(title),
         output_schema=_given(compiled.output_schema),
         annotations=_given(annotations),
+        execution=UNSET if options is None else models.ToolExecution(task_support=options.support),
         icons=list(icons) or UNSET,
         meta=_given(meta),
     )
-    return ToolEntry(model, compiled, thread=thread, timeout_s=timeout)
+    return ToolEntry(model, compiled, thread=thread, timeout_s=timeout, task=options)
+
+
+def _task_options(task: str | TaskOptions, function: Function, thread: bool) -> TaskOptions:
+    options = task if isinstance(task, TaskOptions) else TaskOptions(support=task)  # type: ignore[arg-type]
+    where = f"Tool {function.name}, task"
+    if options.support not in ("optional", "required"):
+        raise ConfigError(f"{where}: expected 'optional' or 'required', got {options.support!r}")
+    if options.begins not in ("at once", "later"):
+        raise ConfigError(f"{where}: expected to begin 'at once' or 'later', got {options.begins!r}")
+    if not (function.is_async or thread):
+        raise ConfigError(
+            f"{where}: it runs inline, where nothing goes on beside it: make it async or thread=True"
+        )
+    if options.begins == "later" and (thread or function.context_parameter is None):
+        raise ConfigError(f"{where}: to begin later takes an async function with a Context, to say when")
+    for name in ("ttl_s", "poll_s"):
+        value = getattr(options, name)
+        if value is not None and value <= 0:
+            raise ConfigError(f"{where}: expected a positive {name}, got {value}")
+    return options
 
 
 def resource(
@@ -154,7 +177,13 @@ def prompt(
 
 def capabilities(server: Server) -> models.ServerCapabilities:
     """Return what ``server`` can do. It does not depend on what is registered: that may come later, and a legacy client
-    learns of capabilities once. Every bit that is declared is served."""
+    learns of capabilities once. Every bit that is declared is served. Tasks are the exception: they are declared from
+    the first tool on that can be one."""
+    extensions = server.extensions
+    tasks: Any = UNSET
+    if server.tasks is not None:
+        extensions = {**(extensions or {}), models.TASKS_EXTENSION: {}}
+        tasks = models.ServerTasksCapability(list={}, cancel={}, requests={"tools": {"call": {}}})
     return models.ServerCapabilities(
         tools=models.ToolsCapability(list_changed=True),
         resources=models.ResourcesCapability(list_changed=True, subscribe=True),
@@ -162,7 +191,8 @@ def capabilities(server: Server) -> models.ServerCapabilities:
         completions={},
         logging={},
         experimental=_given(server.experimental),
-        extensions=_given(server.extensions),
+        extensions=_given(extensions),
+        tasks=tasks,
     )
 
 

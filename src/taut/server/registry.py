@@ -7,7 +7,7 @@ cached per revision and cursor until the registry changes: listing ten thousand 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -18,7 +18,7 @@ from taut.mcp.http.values import ParamHeaders
 from taut.mcp.pagination import paginate
 from taut.mcp.uri_template import UriTemplate
 
-__all__ = ["PromptEntry", "Registry", "ResourceEntry", "TemplateEntry", "ToolEntry"]
+__all__ = ["PromptEntry", "Registry", "ResourceEntry", "TaskOptions", "TemplateEntry", "ToolEntry"]
 
 
 class Entry(Protocol):
@@ -33,13 +33,39 @@ class Entry(Protocol):
         """What the list says of it."""
 
 
+class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the calls of a tool become tasks.
+
+    - ``support``: ``"optional"`` calls run as tasks for clients that can follow one, and are answered as any other for
+      those that cannot; ``"required"`` calls are refused to the latter.
+    - ``begins``: ``"at once"``, before the function is called, or ``"later"``: when the function says so with
+      ``await ctx.begin_task()``. What it asks before is asked in rounds of the call itself; a function that never says
+      so has answered the call.
+    - ``ttl_s``: how long the task is kept, counted from its beginning (None: as the server's `Tasks` says).
+    - ``poll_s``: how often the client should look (None: the same).
+    - ``meanwhile``: what a model may be told at once (2025-11-25, ``model-immediate-response``).
+    """
+
+    support: Literal["optional", "required"] = "optional"
+    begins: Literal["at once", "later"] = "at once"
+    ttl_s: float | None = None
+    poll_s: float | None = None
+    meanwhile: str | None = None
+
+
 class ToolEntry:
     """A registered tool."""
 
-    __slots__ = ("function", "key", "model", "param_headers", "thread", "timeout_s")
+    __slots__ = ("function", "key", "model", "param_headers", "task", "thread", "timeout_s")
 
     def __init__(
-        self, model: models.Tool, function: Function, *, thread: bool = False, timeout_s: float | None = None
+        self,
+        model: models.Tool,
+        function: Function,
+        *,
+        thread: bool = False,
+        timeout_s: float | None = None,
+        task: TaskOptions | None = None,
     ) -> None:
         self.key: str = model.name
         self.model = model
@@ -48,6 +74,8 @@ class ToolEntry:
         self.param_headers = ParamHeaders.compile(model.input_schema)
         self.thread = thread
         self.timeout_s = timeout_s
+        #: None: its calls are never tasks.
+        self.task = task
 
 
 class ResourceEntry:

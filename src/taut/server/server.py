@@ -32,6 +32,7 @@ from taut.transport.base import Transport
 
 if TYPE_CHECKING:
     from taut.mcp.sealing import StateSealer
+    from taut.server.tasks import Tasks
     from taut.transport.http.asgi import AsgiApp
 
 __all__ = ["Server"]
@@ -55,6 +56,8 @@ class Server:
     :param cache_ttl_ms: how long a modern client may keep lists and resources before it asks again.
     :param experimental: capabilities to declare that no specification names.
     :param extensions: extensions to declare, by their identifiers, with their settings.
+    :param tasks: where calls are kept that run as tasks, and their limits; the default keeps them in memory, from the
+        first tool on that is registered with ``task``.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Server:
         cache_scope: str = "private",
         experimental: dict[str, Any] | None = None,
         extensions: dict[str, Any] | None = None,
+        tasks: Tasks | None = None,
     ) -> None:
         self.implementation = models.Implementation(
             name,
@@ -89,6 +93,8 @@ class Server:
         self.instructions = instructions
         self.experimental = experimental
         self.extensions = extensions
+        #: The calls that run as tasks; None while no tool can be one.
+        self.tasks = tasks
         self.limits = limits
         self.lifespan_state: Any = None
         self.subscriptions = Subscriptions()
@@ -147,7 +153,8 @@ class Server:
         ``name``, ``title``, ``description``, ``annotations`` (`taut.models.ToolAnnotations`), ``icons``, ``meta``,
         ``thread`` (run it in a worker thread: it blocks), ``timeout`` (seconds), ``structured`` (force or forbid an
         output schema), ``input_schema`` and ``output_schema`` (JSON Schemas 2020-12 to show instead of those of the
-        signature; with the first the function has one parameter for all arguments, see `taut.mcp.handwritten`).
+        signature; with the first the function has one parameter for all arguments, see `taut.mcp.handwritten`),
+        ``task`` (``"optional"``, ``"required"`` or `TaskOptions`: calls run as tasks, which clients come back to).
 
         A plain function runs inline, in the event loop's thread: that is what makes it fast, and why one that
         waits wants ``async def`` or ``thread=True``.
@@ -156,7 +163,14 @@ class Server:
         """
 
         def register(function: F) -> F:
-            self.tools.add(registration.tool(function, Context, **options))
+            entry = registration.tool(function, Context, **options)
+            if entry.task is not None and self.tasks is None:
+                # Imported here: few servers have such tools.
+                from taut.server.tasks import Tasks
+
+                self.tasks = Tasks()
+                self._profile = None  # made anew, with what is declared now
+            self.tools.add(entry)
             return function
 
         return register if function is None else register(function)
@@ -318,6 +332,8 @@ class Server:
                 self._users -= 1
                 if self._users == 0 and self._exit is not None:
                     stack, self._exit = self._exit, None
+                    if self.tasks is not None:
+                        await self.tasks.stop()
                     executor, self._executor = self._executor, None
                     if executor is not None:
                         executor.shutdown(wait=False, cancel_futures=True)

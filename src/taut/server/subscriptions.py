@@ -6,6 +6,7 @@ Changes of a list are announced once per turn of the loop, however many entries 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,13 +32,16 @@ SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
 class _Listener:
     """One open ``subscriptions/listen`` request."""
 
-    __slots__ = ("filter", "request", "uris")
+    __slots__ = ("filter", "request", "size", "uris")
 
     def __init__(self, request: Request, wanted: models.SubscriptionFilter) -> None:
         self.request = request
         self.filter = wanted
         uris = wanted.resource_subscriptions
         self.uris: frozenset[str] = frozenset() if uris is msgspec.UNSET else frozenset(uris)
+        tasks = 0 if wanted.task_ids is msgspec.UNSET else len(wanted.task_ids)
+        #: What it counts for.
+        self.size = 1 + len(self.uris) + tasks
 
     def meta(self) -> dict[str, Any]:
         return {SUBSCRIPTION_ID: self.request.key}
@@ -134,8 +138,13 @@ class Subscriptions:
         """``resources/unsubscribe``; one that was not subscribed is fine."""
         self._of(connection).uris.discard(uri)
 
-    def listen(self, connection: Conversation, request: Request) -> None:
+    def listen(
+        self, connection: Conversation, request: Request, task_ids: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """``subscriptions/listen``: acknowledge what is honoured, then keep the request open.
+
+        ``task_ids`` are the tasks whose changes will be sent, by whoever knows of them. Returns the ``_meta`` that
+        messages of the stream must carry.
 
         :raises taut.errors.LimitExceeded: too many subscriptions.
         """
@@ -145,18 +154,21 @@ class Subscriptions:
             prompts_list_changed=wanted.prompts_list_changed or msgspec.UNSET,
             resources_list_changed=wanted.resources_list_changed or msgspec.UNSET,
             resource_subscriptions=wanted.resource_subscriptions,
+            task_ids=list(task_ids) or msgspec.UNSET,
         )
         subscriber = self._of(connection)
         listener = _Listener(request, honoured)
         try:
-            subscriber.check(sum(1 + len(one.uris) for one in (*subscriber.listeners.values(), listener)))
+            subscriber.check(sum(one.size for one in (*subscriber.listeners.values(), listener)))
             request.defer(lambda reason: self._forget(subscriber, request))
         except LimitExceeded:
             self._forget(subscriber, request)
             raise
         subscriber.listeners[request] = listener
-        acknowledgement = models.SubscriptionsAcknowledgedParams(notifications=honoured, meta=listener.meta())
+        meta = listener.meta()
+        acknowledgement = models.SubscriptionsAcknowledgedParams(notifications=honoured, meta=meta)
         request.notify("notifications/subscriptions/acknowledged", acknowledgement)
+        return meta
 
     def _forget(self, subscriber: _Subscriber, request: Request) -> None:
         subscriber.listeners.pop(request, None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from taut.server.server import Server
     from taut.transport.conversation import Conversation
 
-__all__ = ["call_tool"]
+__all__ = ["answer_to", "call_tool", "run_tool"]
 
 #: From here on a message's memory is given back before its handler runs, not after.
 LARGE_BYTES = 64 * 1024
@@ -42,16 +42,20 @@ def call_tool(server: Server, request: Request, connection: Conversation) -> Cor
     try:
         arguments = function.decode(envelope.arguments)
     except InvalidArguments as error:
+        if server.tasks is not None and tool.task is not None:
+            server.tasks.refuse_arguments(request, error)
         request.respond(tool_error(f"Invalid arguments for {tool.key}: {error}"))
         return None
     context = rounds = None
     if function.context_parameter is None:
-        if envelope.size > LARGE_BYTES:
+        if envelope.size > LARGE_BYTES and tool.task is None:
             envelope.release()
     else:
         rounds = server.rounds(request)
         context = Context(server, request, connection, rounds)
     if function.is_async or tool.thread:
+        if tool.task is not None and server.tasks is not None and server.tasks.takes(tool, request):
+            return server.tasks.call(server, tool, request, connection, arguments, rounds)
         return _call_later(server, tool, request, arguments, context, rounds)
     try:
         # In a context of its own, as a task would be: what one call sets, the next must not find.
@@ -84,21 +88,31 @@ async def _call_later(
     rounds: Rounds | None,
 ) -> None:
     try:
-        if tool.timeout_s is None:
-            value = await _run(server, tool, arguments, context)
-        else:
-            value = await _run_within(server, tool, arguments, context, tool.timeout_s)
-        result = tool_result(tool.function, value, request.caller)
-    except InputNeeded as needed:
-        result = server.input_required(rounds, needed)
-    except BaseExceptionGroup as group:
-        asked = all_needed(group)
-        result = failure(tool.key, group) if asked is None else server.input_required(rounds, asked)
-    except (RemoteError, ProtocolError):
-        raise
-    except (Exception, SystemExit) as error:  # the border to user code
-        result = failure(tool.key, error)
+        result = tool_result(tool.function, await run_tool(server, tool, arguments, context), request.caller)
+    except BaseException as error:  # the border to user code
+        result = answer_to(server, tool.key, error, rounds)
     request.respond(result)
+
+
+def run_tool(
+    server: Server, tool: ToolEntry, arguments: object, context: Context | None
+) -> Coroutine[Any, Any, Any]:
+    """Call a tool that takes its time, within its timeout."""
+    if tool.timeout_s is None:
+        return _run(server, tool, arguments, context)
+    return _run_within(server, tool, arguments, context, tool.timeout_s)
+
+
+def answer_to(server: Server, name: str, error: BaseException, rounds: Rounds | None) -> Any:
+    """Return the result for what a tool has raised; what ends the request, or more than that, is raised again."""
+    if isinstance(error, InputNeeded):
+        return server.input_required(rounds, error)
+    if isinstance(error, BaseExceptionGroup):
+        asked = all_needed(error)
+        return failure(name, error) if asked is None else server.input_required(rounds, asked)
+    if isinstance(error, (RemoteError, ProtocolError)) or not isinstance(error, (Exception, SystemExit)):
+        raise error
+    return failure(name, error)
 
 
 async def _run_within(

@@ -42,6 +42,11 @@ EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) els
 class Conversation:
     """What a handler's request came on. Subclasses say how bytes travel, and what happens with a request."""
 
+    @property
+    def session(self) -> str:
+        """What the requests of one legacy client have in common, and nobody else's: unguessable; empty: nothing."""
+        return ""
+
     def __init__(self, limits: Limits) -> None:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from taut import models
 from taut._core import Envelope, Kind, parse
 from taut.errors import (
@@ -37,7 +39,14 @@ VERSION = b"mcp-protocol-version"
 METHOD = b"mcp-method"
 NAME = b"mcp-name"
 #: Method -> the member of its params that ``Mcp-Name`` mirrors.
-NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+NAMED = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 #: Distinct ``_meta`` objects remembered; each client sends the same one over and over.
 META_CACHE = 256
 RETRY_AFTER = (b"retry-after", b"1")
@@ -187,7 +196,7 @@ def _check_headers(head: Head, message: Envelope, revision: str) -> None:
     member = NAMED.get(method)
     if member is None:
         return
-    name = message.name if member == "name" else message.uri
+    name = message.name if member == "name" else message.uri if member == "uri" else _task_id(message)
     if name is None:
         raise InvalidParams(f"Expected params.{member} of {method} to be text, got none")
     raw = known.get(NAME)
@@ -200,6 +209,18 @@ def _check_headers(head: Head, message: Envelope, revision: str) -> None:
             raise _mismatch("Mcp-Name", decoded, name)
     elif raw is None:
         raise _absent("Mcp-Name")
+
+
+def _task_id(message: Envelope) -> str | None:
+    """Return the ``taskId`` of params, which the parser does not look for, when it is text."""
+    try:
+        return models.decode(_Named, message.params or b"{}").task_id
+    except msgspec.ValidationError:
+        return None
+
+
+class _Named(msgspec.Struct, rename="camel"):
+    task_id: str | None = None
 
 
 def _agree(header: str, raw: bytes | None, expected: str) -> None:
