@@ -179,8 +179,9 @@ class TestNoAnswer:
 
     def test_silence(self, run: Run) -> None:
         async def main() -> None:
-            async with serving(answering(b"")) as url:
+            async with serving(answering(OK, b"")) as url:
                 pool = Pool(url)
+                await ask(pool)
                 heard = await ask(pool, timeout_s=0.01)
                 assert isinstance(heard.error, AnswerTimeout)
                 assert heard.error.sent
@@ -193,7 +194,11 @@ class TestNoAnswer:
         async def main() -> None:
             async with serving(answering(HEAD + b"Content-Length: 5\r\n\r\nhe")) as url:
                 pool = Pool(url)
-                heard = await ask(pool, timeout_s=0.05)
+                heard = send(pool)
+                await until(lambda: heard.body == b"he")
+                assert heard.call is not None
+                heard.call.extend(0.01)
+                await heard.over.wait()
                 assert isinstance(heard.error, AnswerTimeout)
                 assert "next part" in str(heard.error)
                 assert heard.body == b"he"
