@@ -17,7 +17,7 @@ import pytest
 
 from taut import Server
 from taut.errors import ConfigError
-from taut.transport.http.serving import listen, url_of
+from taut.transport.http.listening import Listening, listen
 from transport.asgi import HEADERS, body_of
 
 SERVER = """
@@ -114,13 +114,13 @@ class TestListening:
     def test_a_port_that_is_taken_is_told(self) -> None:
         with listen("127.0.0.1", 0) as taken:
             port = taken.getsockname()[1]
-            assert url_of(taken, "/x") == f"http://127.0.0.1:{port}/x"
+            assert Listening(taken).url("/x") == f"http://127.0.0.1:{port}/x"
             with pytest.raises(ConfigError, match=f"Cannot listen at 127.0.0.1 port {port}"):
                 Server("s").run("http", port=port)
 
     def test_a_port_that_is_none_is_told(self) -> None:
-        with pytest.raises(ConfigError, match="from 0 to 65535"):
-            listen("127.0.0.1", 70_000)
+        with pytest.raises(ConfigError, match="port: expected 0 to 65535, got 70000"):
+            Server("s").run("http", port=70_000)
 
     @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
     def test_an_address_of_the_sixth_version_is_bracketed(self) -> None:
@@ -129,7 +129,7 @@ class TestListening:
         except ConfigError:
             pytest.skip("no IPv6 loopback")
         with listening:
-            assert url_of(listening, "/mcp").startswith("http://[::1]:")
+            assert Listening(listening).url("/mcp").startswith("http://[::1]:")
 
     def test_an_unknown_transport_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="'stdio' or 'http', got 'carrier pigeon'"):

@@ -55,8 +55,25 @@ class Options(argparse.Namespace):
     #: The command line after ``--``.
     server_command: Sequence[str] = ()
 
-    # serve
+    # serve; most are fields of taut.transport.http.options.HttpOptions, None for what is not said
     http: str | None = None
+    uds: str | None = None
+    uds_permissions: int | None = None
+    fd: int | None = None
+    path: str | None = None
+    root_path: str | None = None
+    allowed_hosts: list[str] | None = None
+    allowed_origins: list[str] | None = None
+    forwarded_allow_ips: list[str] | None = None
+    sessions: bool | None = None
+    workers: int | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_password_file: str | None = None
+    tls_client_ca: str | None = None
+    max_connections: int | None = None
+    keep_alive_s: float | None = None
+    grace_s: float | None = None
     # call
     args: str | None = None
     save: str | None = None
@@ -129,8 +146,45 @@ def _serve(parser: _Parser) -> None:
     parser.add_argument(
         "words", nargs=1, metavar="FILE[:OBJECT]", help="a .py file or module:object with a taut Server"
     )
-    parser.add_argument(
-        "--http", metavar="HOST:PORT", help="serve over HTTP at /mcp, not on stdin and stdout"
+    http = parser.add_argument_group("over HTTP")
+    add = http.add_argument
+    add("--http", metavar="HOST:PORT", help="serve over HTTP, not on stdin and stdout")
+    add("--uds", metavar="PATH", help="the same, at a unix socket")
+    add("--uds-permissions", type=_octal, metavar="MODE", help="who may connect to it (600)")
+    add("--fd", type=int, metavar="N", help="the same, with the listening socket that is descriptor N")
+    add("--path", help="path of the endpoint (/mcp)")
+    add("--workers", type=int, metavar="N", help="processes that serve (1); SIGHUP replaces them one by one")
+    add("--tls-cert", metavar="FILE", help="speak TLS with this certificate, in PEM format")
+    add("--tls-key", metavar="FILE", help="its key, where that is not in the same file")
+    add("--tls-password-file", metavar="FILE", help="the key's password is the first line of this file")
+    add("--tls-client-ca", metavar="FILE", help="clients need a certificate of these authorities")
+    for name, what in (
+        ("host", "a name that clients may reach it by (this machine's for itself, and HOST)"),
+        ("origin", "a web page that may reach it, such as https://app.example.com"),
+    ):
+        add(f"--allowed-{name}", dest=f"allowed_{name}s", action="append", metavar="NAME", help=what)
+    add(
+        "--forwarded-allow-ips",
+        action="append",
+        metavar="IP",
+        help="a proxy whose X-Forwarded-For and X-Forwarded-Proto to believe",
+    )
+    add("--root-path", metavar="PATH", help="what a proxy in front takes off the path")
+    add(
+        "--sessions",
+        action=argparse.BooleanOptionalAction,
+        help="sessions for legacy clients (one worker: yes)",
+    )
+    add("--max-connections", type=int, metavar="N", help="open connections of one worker (10000)")
+    add(
+        "--keep-alive",
+        dest="keep_alive_s",
+        type=_seconds,
+        metavar="S",
+        help="idle seconds of a connection (75)",
+    )
+    add(
+        "--grace", dest="grace_s", type=_seconds, metavar="S", help="seconds for open requests at the end (3)"
     )
 
 
@@ -183,6 +237,10 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _octal(text: str) -> int:
+    return int(text, 8)
+
+
 def _count(text: str) -> int:
     value = int(text)
     if value < 0:
@@ -191,7 +249,7 @@ def _count(text: str) -> int:
 
 
 # What argparse calls the type in "invalid ... value".
-_seconds.__name__, _count.__name__ = "seconds", "count"
+_seconds.__name__, _count.__name__, _octal.__name__ = "seconds", "count", "mode"
 
 _COMMANDS: dict[str, tuple[str, Callable[[_Parser], None]]] = {
     "serve": ("run the server in a Python file, on stdin and stdout or over HTTP", _serve),

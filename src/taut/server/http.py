@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from taut.mcp.http.endpoint import Endpoint
@@ -13,6 +13,7 @@ from taut.mcp.inbound import Request
 from taut.server.methods import METHODS
 from taut.transport.http.asgi import AsgiApp
 from taut.transport.http.exchange import Exchange
+from taut.transport.http.options import HttpOptions
 
 if TYPE_CHECKING:
     from taut.server.server import Server
@@ -51,23 +52,18 @@ def asgi_app(server: Server, path: str, guard: Guard) -> AsgiApp:
 
 
 def run_http(
-    server: Server,
-    host: str,
-    port: int,
-    path: str,
-    allowed_hosts: Iterable[str] | None = None,
-    allowed_origins: Iterable[str] = (),
-    *,
-    on_listening: Callable[[str], object] = lambda url: None,
+    server: Server, options: HttpOptions, on_listening: Callable[[str], object] | None = None
 ) -> None:
     """Serve until a signal comes; ``on_listening`` is told the URL once clients can connect."""
     # Imported here: an application under another ASGI server does without.
-    from taut.transport.http.serving import listen, serve, url_of
+    from taut.transport.http.serving import serve
 
+    allowed_hosts = options.allowed_hosts
     if allowed_hosts is None:
-        own = f"[{host}]" if ":" in host else host
-        allowed_hosts = LOOPBACK if host in WILDCARDS else (*LOOPBACK, own)
-    app = asgi_app(server, path, Guard(allowed_hosts, allowed_origins))
-    listening = listen(host, port)
-    on_listening(url_of(listening, path))
-    serve(app, listening)
+        own = f"[{options.host}]" if ":" in options.host else options.host
+        allowed_hosts = LOOPBACK if options.host in WILDCARDS else (*LOOPBACK, own)
+    if options.workers > 1:
+        # Made before they part, so that each opens what another sealed.
+        server.state_sealer()
+    app = asgi_app(server, options.path, Guard(allowed_hosts, options.allowed_origins))
+    serve(app, options, on_listening or (lambda url: None))

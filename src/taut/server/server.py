@@ -267,7 +267,7 @@ class Server:
             responses = None if params.input_responses is msgspec.UNSET else params.input_responses
             state = None if params.request_state is msgspec.UNSET else params.request_state
         return Rounds(
-            self._state_sealer,
+            self.state_sealer,
             request.method,
             request.envelope.params or b"{}",
             responses,
@@ -283,7 +283,8 @@ class Server:
             raise InternalError("A question reached a request that cannot carry it")
         return rounds.result(needed, time.time())
 
-    def _state_sealer(self) -> StateSealer:
+    def state_sealer(self) -> StateSealer:
+        """Return what seals the state of multi-round-trip requests."""
         if self._sealer is None:
             # Imported here: see taut.mcp.inputs.
             from taut.mcp.sealing import new_sealer
@@ -375,28 +376,29 @@ class Server:
         self,
         transport: str = "stdio",
         *,
-        host: str = "127.0.0.1",
-        port: int = 8000,
-        path: str = "/mcp",
-        allowed_hosts: Iterable[str] | None = None,
-        allowed_origins: Iterable[str] = (),
+        on_listening: Callable[[str], object] | None = None,
+        **options: Any,
     ) -> None:
-        """Serve on ``stdio``, or on ``http`` at ``host`` and ``port`` (see `asgi` for the rest).
+        """Serve on ``stdio``, or on ``http``: there with the options of `taut.transport.http.options.HttpOptions`,
+        such as ``host``, ``port``, ``path``, ``allowed_hosts``, ``workers``, ``tls_cert`` and ``uds``.
 
         Serves until SIGTERM or SIGINT comes, or on stdio until the client closes stdin; ends within a second of either,
-        on HTTP after open requests were given three. By default clients may reach it by the names of this machine for
-        itself and by ``host``.
+        on HTTP after open requests were given ``grace_s``. By default clients may reach it by the names of this machine
+        for itself and by ``host``. ``on_listening`` is told the URL once clients can connect.
 
-        :raises taut.errors.ConfigError: no such transport, or no listening there.
+        :raises taut.errors.ConfigError: no such transport or option, or no listening there.
         """
         if transport == "stdio":
             from taut.server.running import run_stdio
 
+            if options:
+                raise ConfigError(f"Expected no options for stdio, got {', '.join(options)}")
             run_stdio(self)
         elif transport == "http":
             from taut.server.http import run_http
+            from taut.transport.http.options import HttpOptions
 
-            run_http(self, host, port, path, allowed_hosts, allowed_origins)
+            run_http(self, HttpOptions.of(options), on_listening)
         else:
             raise ConfigError(f"Expected transport 'stdio' or 'http', got {transport!r}")
 

@@ -186,6 +186,11 @@ class Conversation:
             if stubborn:
                 logger.warning("left behind: %d handler(s) that did not end when cancelled", len(stubborn))
 
+    def cancel_handlers(self) -> None:
+        """Cancel the handlers that still run: their callers are told that the server did it."""
+        for task in self._tasks:
+            task.cancel()
+
     def drop_callbacks(self) -> None:
         """Cancel the callbacks that are still running."""
         for task in self._callbacks:

@@ -26,7 +26,7 @@ from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.transport.base import Receiver
 from taut.transport.pipe import PipeTransport
 
-__all__ = ["ProcessTransport", "StderrSink"]
+__all__ = ["ProcessTransport", "StderrSink", "describe_status", "die_with"]
 
 #: Receives each line that the child writes to stderr, without its end of line.
 StderrSink = Callable[[str], None]
@@ -81,7 +81,7 @@ class ProcessTransport(PipeTransport):
         else:
             options["start_new_session"] = True
             if sys.platform == "linux":
-                options["preexec_fn"] = _die_with(os.getpid())
+                options["preexec_fn"] = _dying_with(os.getpid())
         try:
             return subprocess.Popen(
                 self.command,
@@ -157,10 +157,8 @@ class ProcessTransport(PipeTransport):
         code = self._process.poll()
         if code is None:
             how = "closed its output" if self._broken is None else "closed its input"
-        elif code < 0:
-            how = f"was ended by {_signal_name(-code)}"
         else:
-            how = f"exited with status {code}"
+            how = describe_status(code)
         text = f"The server {' '.join(self.command)!r} {how}"
         tail = "\n".join(self._stderr.tail)
         return f"{text}; its stderr ended with:\n{tail}" if tail else text
@@ -300,7 +298,7 @@ def _take(stream: Any) -> int:
     return fd
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def _dying_with(parent: int) -> Callable[[], None]:
     """Return what a child runs before its program, so that the kernel ends it when ``parent`` ends."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -310,6 +308,17 @@ def _die_with(parent: int) -> Callable[[], None]:
             os._exit(1)
 
     return ask_for_death_signal
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when ``parent``, which has just forked it, ends; only Linux can."""
+    if sys.platform == "linux":
+        _dying_with(parent)()
+
+
+def describe_status(code: int) -> str:
+    """Say how a process ended that exited with ``code``, or by the signal ``-code``."""
+    return f"exited with status {code}" if code >= 0 else f"was ended by {_signal_name(-code)}"
 
 
 def _signal_name(number: int) -> str:

@@ -75,6 +75,11 @@ class AsgiApp:
         for exchange in list(self._followed):
             exchange.shut_down()
 
+    def give_up(self) -> None:
+        """Cancel the handlers of what is being followed; their callers are told."""
+        for exchange in list(self._followed):
+            exchange.cancel_handlers()
+
     # -- one request
 
     def ready(self, loop: asyncio.AbstractEventLoop) -> bool:
@@ -106,7 +111,7 @@ class AsgiApp:
             return
         try:
             if not self.ready(asyncio.get_running_loop()):
-                await self._live()
+                await self.start()
             body = await self._read(receive)
             answer = body if isinstance(body, Reply) else self.begin(head, body)
             if isinstance(answer, Reply):
@@ -173,8 +178,8 @@ class AsgiApp:
 
     # -- the lifespan
 
-    async def _live(self) -> None:
-        """Be running in this loop, for as long as it runs."""
+    async def start(self) -> None:
+        """Be running in this loop, until `end` or for as long as the loop runs. Raises what the lifespan raises."""
         loop = asyncio.get_running_loop()
         life = self._lives.get(loop)
         if life is None:
@@ -187,18 +192,21 @@ class AsgiApp:
             self._lives.pop(loop, None)  # the next request tries again
             raise
 
+    async def end(self) -> None:
+        """Stop running in this loop. Raises what the lifespan raises."""
+        await self._lives.pop(asyncio.get_running_loop()).end()
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            await self._live()
+            await self.start()
         except Exception as error:  # the border to the user's lifespan
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        life = self._lives.pop(asyncio.get_running_loop())
         try:
-            await life.end()
+            await self.end()
         except Exception as error:  # the same
             await send({"type": "lifespan.shutdown.failed", "message": f"{type(error).__name__}: {error}"})
             return

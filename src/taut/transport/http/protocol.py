@@ -44,6 +44,8 @@ MAX_HEADS = 1024
 MAX_HEAD_BYTES = 2048
 #: Seconds until an exchange that is not answered yet gets a task that follows it.
 SOON_S = 1.0
+#: Seconds in which a client that is just sending sees that the connection has ended.
+CROSSING_S = 0.1
 #: What a chunk may have besides its data: its size and two line ends, with room for leading zeros.
 CHUNK_BYTES = 16
 
@@ -183,6 +185,10 @@ class NativeProtocol(HttpToolsProtocol):
         self.tasks.discard(task)
         self._endpoint.leave()
 
+    def finish(self) -> None:
+        """Answer each request from now on as the last one; a connection without any stays open."""
+        self._finishing = True
+
     def shutdown(self) -> None:
         """Close the connection once what has begun is answered."""
         self._finishing = True
@@ -192,7 +198,18 @@ class NativeProtocol(HttpToolsProtocol):
         elif active is not None:
             self._follow(active)  # uvicorn waits for its tasks, and ends them when it has waited enough
         elif not self._queue and self._turn is None:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Close an idle connection. A request that crosses that is not begun, and its client sees an end, no reset."""
+        self._deaf = True
+        self._idle = False
+        if self.transport.is_closing() or not self.transport.can_write_eof():
             self.transport.close()
+            return
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(CROSSING_S, self.transport.close)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -419,6 +436,7 @@ class NativeProtocol(HttpToolsProtocol):
             turn = queue.popleft()
             if not isinstance(turn, _Turn):
                 self._active = turn[0]
+                turn[0].keep_alive = turn[0].keep_alive and not (self._finishing and not queue)
                 self._start_asgi_task(*turn)
             elif isinstance(turn.answer, Reply):
                 self._say(turn.answer, turn.keep_alive)

@@ -1,72 +1,41 @@
-"""A process that serves an ASGI application over HTTP: uvicorn on uvloop and httptools."""
+"""Serving an ASGI application over HTTP, as the options say: where, with TLS or without, in one process or several."""
 
 from __future__ import annotations
 
-import socket
+import signal
+from collections.abc import Callable
 
-import uvicorn
-
-from taut.errors import ConfigError
 from taut.transport.http.asgi import AsgiApp
-from taut.transport.http.protocol import NativeHttp
-from taut.transport.loop import loop_factory
+from taut.transport.http.listening import open_listening
+from taut.transport.http.options import HttpOptions
+from taut.transport.http.server import HttpServer
+from taut.transport.http.tls import server_context
 
-__all__ = ["listen", "serve", "url_of"]
+__all__ = ["serve"]
 
-BACKLOG = 2048
-#: Seconds that requests get to be answered once a signal has come.
-GRACE_S = 3
-#: Seconds that a connection may be idle between two requests: longer than clients keep one for later.
-KEEP_ALIVE_S = 75
+Announce = Callable[[str], object]
 
 
-class _Server(uvicorn.Server):
-    """Ends what would hold up the end: streams that wait for changes."""
+def serve(app: AsgiApp, options: HttpOptions, on_listening: Announce = lambda url: None) -> None:
+    """Serve until SIGTERM or SIGINT comes; ``on_listening`` is told the URL once clients can connect.
 
-    def __init__(self, config: uvicorn.Config, app: AsgiApp) -> None:
-        super().__init__(config)
-        self._app = app
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.shut_down()
-        await super().shutdown(sockets)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at ``host``, a name or an address; port 0 lets the system choose one.
-
-    :raises taut.errors.ConfigError: that is not possible.
+    :raises taut.errors.ConfigError: no listening there, no TLS with these files, no workers on this platform, or none
+        of them became ready. What the lifespan raises is raised.
     """
-    if not 0 <= port < 1 << 16:
-        raise ConfigError(f"Expected a port from 0 to 65535 to listen at, got {port}")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    tls = server_context(options)
+    listening = open_listening(options)
+    url = listening.url(options.path, tls=tls is not None)
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise ConfigError(f"Cannot listen at {host} port {port}: {error}") from error
+        if options.workers > 1:
+            # Imported here: it needs what POSIX has.
+            from taut.transport.http.workers import supervise
 
-
-def url_of(listening: socket.socket, path: str) -> str:
-    """Return the URL of what listens there."""
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
-
-
-def serve(app: AsgiApp, listening: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT comes, then let open requests end within `GRACE_S` seconds."""
-    config = uvicorn.Config(
-        app,
-        loop="asyncio" if loop_factory() is None else "uvloop",
-        http=NativeHttp(app),  # type: ignore[arg-type]  # called like the class that it stands for
-        ws="none",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        # Whom to believe about addresses is for the one who puts a proxy in front to say.
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    with listening:
-        _Server(config, app).run(sockets=[listening])
+            number = supervise(app, options, listening.socket, lambda: on_listening(url))
+        else:
+            server = HttpServer(app, options, listening.socket, tls, on_ready=lambda: on_listening(url))
+            number = server.serve_until_signal()
+    finally:
+        listening.close()
+    if number:
+        # As if nobody had caught it: whoever started us sees how we ended.
+        signal.raise_signal(number)
