@@ -165,7 +165,7 @@ def native(app: AsgiApp, *, clock: Callable[[], float] = lambda: 0.0, **patience
 
 async def alive(app: AsgiApp) -> AsgiApp:
     """Enter the application's lifespan, as a server would at its start; it ends with the loop."""
-    await app._live()
+    await app.start()
     return app
 
 

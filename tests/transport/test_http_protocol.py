@@ -377,12 +377,29 @@ class TestConnections:
 
 
 class TestShutdown:
-    def test_an_idle_connection_is_closed(self, run: Run) -> None:
+    def test_an_idle_connection_is_closed_and_a_request_that_crosses_is_not_begun(self, run: Run) -> None:
         async def main() -> None:
             connection = await Site().connect()
             await connection.send(call("add", a=1, b=1))
             connection.protocol.shutdown()
-            assert connection.transport.is_closing()
+            assert connection.transport.ended
+            await connection.send(call("add", a=1, b=1))
+            assert connection.statuses == [200]
+            while not connection.transport.is_closing():
+                await asyncio.sleep(0)
+
+        run(main())
+
+    def test_before_that_each_request_is_answered_as_the_last(self, run: Run) -> None:
+        async def main() -> None:
+            site = Site()
+            for data in (call("add", a=1, b=1), b"GET /else HTTP/1.1\r\nhost: localhost\r\n\r\n"):
+                connection = await site.connect()
+                connection.protocol.finish()
+                assert not connection.transport.done
+                await connection.send(data)
+                assert b"connection: close" in connection.transport.written
+                assert connection.transport.is_closing()
 
         run(main())
 
