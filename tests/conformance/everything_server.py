@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -438,6 +439,11 @@ async def prompt_that_asks(ctx: Context) -> str:
 @app.completion("test_prompt_with_arguments", "arg1")
 def complete(value: str, context: dict[str, str]) -> list[str]:
     return [word for word in ("paris", "park", "party") if word.startswith(value)]
+
+
+# -- skills
+
+app.skills(Path(__file__).parent / "skills")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,14 @@ from taut.models.resources import (
 from taut.models.revisions import LATEST_LEGACY, LEGACY, MODERN, REVISIONS, since
 from taut.models.roots import ListRootsResult
 from taut.models.sampling import CreateMessageParams, CreateMessageResult
+from taut.models.skills import (
+    SKILLS_EXTENSION,
+    GetSkillParams,
+    GetSkillResult,
+    ListSkillsResult,
+    ReadDirectoryParams,
+    ReadDirectoryResult,
+)
 from taut.models.subscriptions import (
     SubscriptionsAcknowledgedParams,
     SubscriptionsListenParams,
@@ -86,6 +94,7 @@ _ALL = frozenset(REVISIONS)
 _2024 = frozenset({"2024-11-05"})
 _2025_11 = frozenset({"2025-11-25"})
 _TASKS = f"extensions.{TASKS_EXTENSION}"
+_SKILLS = f"extensions.{SKILLS_EXTENSION}"
 _INPUT = {"input_required": InputRequiredResult}
 _INPUT_OR_TASK: Mapping[str, type[Result]] = {"input_required": InputRequiredResult, "task": CreateTaskResult}
 _LEGACY_TASK = {"task": LegacyCreateTaskResult}
@@ -127,6 +136,9 @@ _REQUESTS = (
     MethodSpec("tasks/get", GetTaskParams, GetTaskResult, "client", _2025_11 | MODERN, _TASKS),
     MethodSpec("tasks/cancel", CancelTaskParams, EmptyResult, "client", _2025_11 | MODERN, _TASKS),
     MethodSpec("tasks/update", UpdateTaskParams, EmptyResult, "client", MODERN, _TASKS),
+    MethodSpec("skills/list", PaginatedParams, ListSkillsResult, "client", _ALL, _SKILLS),
+    MethodSpec("skills/get", GetSkillParams, GetSkillResult, "client", _ALL, _SKILLS),
+    MethodSpec("resources/directory/read", ReadDirectoryParams, ReadDirectoryResult, "client", _ALL, _SKILLS),
     MethodSpec("tasks/result", GetTaskParams, LegacyGetTaskPayloadResult, "both", _2025_11, "tasks"),
     MethodSpec("tasks/list", PaginatedParams, LegacyListTasksResult, "both", _2025_11, "tasks.list"),
 )

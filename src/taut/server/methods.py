@@ -17,6 +17,7 @@ from taut.errors import InvalidParams, MethodNotFound, ResourceNotFound
 from taut.mcp.function import Function, InvalidArguments
 from taut.mcp.inbound import Request
 from taut.mcp.inputs import InputNeeded, all_needed, check_input
+from taut.mcp.pagination import paginate
 from taut.server.content import prompt_result, resource_result
 from taut.server.context import Context
 from taut.server.registry import Registry
@@ -148,6 +149,31 @@ def _task(server: Server, request: Request, connection: Conversation) -> Work:
     return server.tasks.answer(request, connection)
 
 
+# -- skills
+
+
+def _get_skill(server: Server, request: Request, connection: Conversation) -> Work:
+    uri = request.params().uri
+    entry = server.skill_entries.get(uri)
+    if entry is None:
+        raise InvalidParams(f"No skill is served at {uri}")
+    request.respond(server.cache_hints(request.caller.revision)(models.GetSkillResult(skill=entry.model)))
+    return None
+
+
+def _read_directory(server: Server, request: Request, connection: Conversation) -> Work:
+    params = request.params()
+    children = server.directories.get(params.uri)
+    if children is None:
+        raise InvalidParams(f"{params.uri} is not a directory")
+    cursor = None if params.cursor is msgspec.UNSET else params.cursor
+    size = server.page_size or len(children)
+    page, following = paginate(children, cursor, size, kind=params.uri, key=lambda child: child.uri)
+    next_cursor = msgspec.UNSET if following is None else following
+    request.respond(models.ReadDirectoryResult(resources=list(page), next_cursor=next_cursor))
+    return None
+
+
 # -- prompts
 
 
@@ -227,6 +253,9 @@ METHODS: dict[str, Handler] = {
     "resources/subscribe": _subscribe,
     "resources/unsubscribe": _unsubscribe,
     "subscriptions/listen": _listen,
+    "resources/directory/read": _read_directory,
+    "skills/list": _list(lambda server: server.skill_entries),
+    "skills/get": _get_skill,
     "prompts/list": _list(lambda server: server.prompts),
     "prompts/get": _get_prompt,
     "completion/complete": _complete,

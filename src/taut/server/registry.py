@@ -114,6 +114,16 @@ class PromptEntry:
         self.completions: dict[str, Callable[..., Any]] = {}
 
 
+class SkillEntry:
+    """A registered skill; its files are resources."""
+
+    __slots__ = ("key", "model")
+
+    def __init__(self, model: models.Skill) -> None:
+        self.key: str = model.uri
+        self.model = model
+
+
 E = TypeVar("E", bound=Entry)
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
 from taut import models
 from taut.errors import ConfigError, InternalError
+from taut.mcp.function import Function
 from taut.mcp.http.guard import LOOPBACK, Guard
 from taut.mcp.inbound import Request
 from taut.mcp.inputs import METHODS_WITH_INPUT, InputNeeded, Rounds
@@ -26,7 +29,7 @@ from taut.mcp.server_peer import ServerProfile
 from taut.server import registration
 from taut.server.connection import ServerConnection
 from taut.server.context import Context
-from taut.server.registry import PromptEntry, Registry, ResourceEntry, TemplateEntry, ToolEntry
+from taut.server.registry import PromptEntry, Registry, ResourceEntry, SkillEntry, TemplateEntry, ToolEntry
 from taut.server.subscriptions import Subscriptions
 from taut.transport.base import Transport
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=models.CacheableResult)
 Lifespan = Callable[["Server"], contextlib.AbstractAsyncContextManager[Any]]
 
 
@@ -110,6 +114,9 @@ class Server:
         self._users = 0
         self._entering: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._exit: contextlib.AsyncExitStack | None = None
+        self.page_size = page_size
+        #: The children of every directory that is served, by its URI.
+        self.directories: dict[str, list[models.Resource]] = {}
         self._make_registries(page_size)
 
     def _make_registries(self, page_size: int | None) -> None:
@@ -139,6 +146,12 @@ class Server:
             listing(models.ListPromptsResult, "prompts"),
             page_size=page_size,
             on_change=changed("prompts"),
+        )
+        self.skill_entries: Registry[SkillEntry] = Registry(
+            "skill",
+            listing(models.ListSkillsResult, "skills"),
+            page_size=page_size,
+            on_change=lambda: None,  # the extension has no notification for it
         )
 
     # -- registration
@@ -236,6 +249,29 @@ class Server:
 
         return register
 
+    def skills(self, directory: str | os.PathLike[str], *, prefix: str = "") -> None:
+        """Serve the skills in ``directory``, and ``directory`` itself if it has a ``SKILL.md`` (SEP-2640).
+
+        Each of their files is a resource ``skill://[PREFIX/]NAME/...``. The files are read now, and served as they are
+        now: see `taut.server.skills`, also for what is refused. Call it before the server runs: clients learn from its
+        capabilities that it has skills.
+
+        :raises taut.errors.ConfigError: there is no skill, one of them breaks the rules, a URI is taken, or
+            ``taut[skills]`` is not installed.
+        """
+        # Imported here: few servers have skills.
+        from taut.server.skills import read_skills
+
+        found = read_skills(Path(directory), prefix)
+        for file in found.files.values():
+            self.resources.add(ResourceEntry(file.resource, Function.compile(file.read, structured=False)))
+        for entry in found.entries:
+            self.skill_entries.add(entry)
+        for uri, children in found.directories.items():
+            self.directories.setdefault(uri, []).extend(children)
+        self.extensions = {**(self.extensions or {}), models.SKILLS_EXTENSION: {"directoryRead": True}}
+        self._profile = None
+
     def resource_updated(self, uri: str) -> None:
         """Tell whoever subscribed to ``uri`` that its contents changed."""
         self.subscriptions.resource_updated(uri)
@@ -292,7 +328,7 @@ class Server:
             self._sealer = new_sealer()
         return self._sealer
 
-    def cache_hints(self, revision: str) -> Callable[[models.ReadResourceResult], models.ReadResourceResult]:
+    def cache_hints(self, revision: str) -> Callable[[C], C]:
         """Return what adds the cache hints that a modern result must carry."""
         if revision not in models.MODERN:
             return lambda result: result
