@@ -23,7 +23,11 @@
      │   ├─ AnswerTimeout           the peer of an HTTP request was silent for too long
      │   ├─ InvalidAnswer           what came is no HTTP answer
      │   │   └─ AnswerHeadTooLarge  its headers pass a limit
-     │   └─ RedirectRefused         the answer sends us elsewhere, where we do not go by ourselves
+     │   ├─ RedirectRefused         the answer sends us elsewhere, where we do not go by ourselves
+     │   └─ HttpError               an HTTP status in place of a message
+     │       ├─ AuthorizationRequired   401: it wants to know who asks
+     │       │   └─ AccessDenied    403: not from here, or not with these rights
+     │       └─ SessionExpired       404: the server has forgotten the session
      ├─ RequestTimeout              no answer in time; the peer was told to stop
      ├─ RequestCancelled            the request was cancelled, by us or by the peer
      ├─ InputRequired               a multi-round-trip request that the client could not satisfy
@@ -35,19 +39,23 @@ A handler answers with a JSON-RPC error by raising the `RemoteError` subclass th
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 __all__ = [
     "CODES",
+    "AccessDenied",
     "AnswerHeadTooLarge",
     "AnswerTimeout",
     "AnswerTruncated",
+    "AuthorizationRequired",
     "ConfigError",
     "ConnectError",
     "ConnectTimeout",
     "ConnectionClosed",
     "HeaderMismatch",
     "HostNotFound",
+    "HttpError",
     "InputRequired",
     "InternalError",
     "InvalidAnswer",
@@ -68,6 +76,7 @@ __all__ = [
     "RequestCancelled",
     "RequestTimeout",
     "ResourceNotFound",
+    "SessionExpired",
     "TautError",
     "TlsError",
     "ToolError",
@@ -315,6 +324,40 @@ class AnswerHeadTooLarge(InvalidAnswer):
 
 class RedirectRefused(TransportError):
     """The answer sends us elsewhere (3xx), where we do not go by ourselves."""
+
+
+class HttpError(TransportError):
+    """The server answered with an HTTP status in place of a message. With one from 400 to 499 it says that it has not
+    done what was asked.
+
+    ``retry_after_s`` is how long it asks to be left alone (``Retry-After``), if it says so.
+    """
+
+    def __init__(self, message: str, status: int, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, sent=not 400 <= status < 500)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class AuthorizationRequired(HttpError):
+    """The server wants to know who asks (401).
+
+    ``challenges`` are those of its ``WWW-Authenticate`` header: schemes in lower case, each with its parameters.
+    """
+
+    def __init__(
+        self, message: str, status: int, challenges: Sequence[tuple[str, Mapping[str, str]]] = ()
+    ) -> None:
+        super().__init__(message, status)
+        self.challenges = challenges
+
+
+class AccessDenied(AuthorizationRequired):
+    """The server does not allow it: not from here, or not with these rights (403)."""
+
+
+class SessionExpired(HttpError):
+    """The server has forgotten the session, so it has not looked at the request (404)."""
 
 
 class RequestTimeout(TautError):

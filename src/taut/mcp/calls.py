@@ -31,6 +31,8 @@ class Calls:
 
     #: The side that the remote party plays: what it may send is looked up under this name.
     remote_side = ""
+    #: Whether the party is told of cancellations with notifications; not where the end of an exchange says it.
+    tells_cancellations = True
 
     def __init__(self, out: Outgoing, *, limits: Limits = DEFAULT_LIMITS) -> None:
         self.out = out
@@ -142,7 +144,7 @@ class Calls:
         if pending.done:
             return
         self._outbound.pop(pending.id)
-        if pending.method not in ("initialize", "server/discover"):
+        if self.tells_cancellations and pending.method not in ("initialize", "server/discover"):
             params = models.CancelledParams(
                 request_id=pending.id, reason=msgspec.UNSET if reason is None else reason
             )
@@ -150,6 +152,12 @@ class Calls:
         pending.fail(
             error or RequestCancelled(f"{pending.method} was cancelled" + (f": {reason}" if reason else ""))
         )
+
+    def fail(self, pending: Pending, error: TautError) -> None:
+        """Stop waiting, as what carried the request cannot bring its answer any more. The peer is not told."""
+        if not pending.done:
+            self._outbound.pop(pending.id)
+            pending.fail(error)
 
     def notify(self, method: str, params: object = msgspec.UNSET) -> None:
         """Send a notification."""

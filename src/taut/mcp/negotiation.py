@@ -9,7 +9,8 @@ The driver sends the request of each `Step` and reports how it ended; the machin
   is legacy, and gets ``initialize``. Should *that* be refused with -32022, the probe had raced a slow server:
   probe once more.
 - ``legacy`` starts with ``initialize``; a revision of either era pins it.
-- A lost connection is no verdict on the era: it ends the negotiation.
+- A lost connection is no verdict on the era: it ends the negotiation. An HTTP status is one where it says that the
+  server does not know what to do with a probe, and none where it says that it is not there, or not for us.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import msgspec
 from taut import models
 from taut.errors import (
     ConfigError,
+    HttpError,
     RemoteProtocolError,
     TautError,
     TransportError,
@@ -27,6 +29,8 @@ from taut.errors import (
 
 __all__ = ["Agreement", "Negotiation", "Step"]
 
+#: HTTP statuses that tell nothing of the era: who asks, and whether anybody is there.
+NO_VERDICT = frozenset({401, 403, 407, 408, 421, 425, 429, 502, 503, 504})
 AUTO = "auto"
 LEGACY = "legacy"
 
@@ -54,6 +58,27 @@ class Agreement(msgspec.Struct, frozen=True):
     def modern(self) -> bool:
         """Whether requests carry their own terms."""
         return self.discovered is not None
+
+    @property
+    def server_capabilities(self) -> models.ServerCapabilities:
+        """What the server declared."""
+        info = self.discovered or self.initialized
+        return models.ServerCapabilities() if info is None else info.capabilities
+
+    @property
+    def server_info(self) -> models.Implementation | None:
+        """The server's name and version, where it gave them."""
+        if self.initialized is not None:
+            return self.initialized.server_info
+        meta = msgspec.UNSET if self.discovered is None else self.discovered.meta
+        given = None if meta is msgspec.UNSET else meta.get("io.modelcontextprotocol/serverInfo")
+        return None if given is None else msgspec.convert(given, models.Implementation)
+
+    @property
+    def instructions(self) -> str | None:
+        """How to use the server, in its own words."""
+        info = self.discovered or self.initialized
+        return None if info is None or info.instructions is msgspec.UNSET else info.instructions
 
 
 class Negotiation:
@@ -104,7 +129,8 @@ class Negotiation:
 
         :raises taut.errors.TautError: ``error`` itself when it ends the negotiation.
         """
-        if isinstance(error, TransportError):
+        verdict = isinstance(error, HttpError) and error.status not in NO_VERDICT
+        if isinstance(error, TransportError) and not verdict:
             raise error
         if not step.is_probe:
             if isinstance(error, UnsupportedProtocolVersion) and self._may_probe and self._probes == 1:

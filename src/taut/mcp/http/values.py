@@ -87,6 +87,17 @@ class ParamHeaders:
             table[header] = path
         return cls(tuple(table.items())) if table else None
 
+    def encode(self, arguments: Mapping[str, Any]) -> bytes:
+        """Return the header lines that mirror ``arguments``. What is absent, null or no such value has none."""
+        lines = []
+        for name, path in self._table:
+            value = _value_at(arguments, path)
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)
+            if isinstance(value, (str, int)):
+                lines.append(b"%b: %b\r\n" % (name, encode_value(value)))
+        return b"".join(lines)
+
     def check(self, headers: Mapping[bytes, bytes], arguments: models.Buffer | None) -> None:
         """Check that ``headers`` (by lower-case name) say what ``arguments`` (JSON text) say.
 
