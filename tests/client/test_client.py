@@ -114,7 +114,13 @@ class TestConnecting:
 
     @pytest.mark.parametrize(
         ("target", "said"),
-        [("", "empty"), ("http://x/mcp", "URL"), (3, "int"), ("/nonexistent/program", "Cannot start")],
+        [
+            ("", "empty"),
+            ("ws://x/mcp", "URL"),
+            ("http://", "host"),
+            (3, "int"),
+            ("/nonexistent/program", "Cannot start"),
+        ],
     )
     def test_targets_that_cannot_work_are_refused(self, run: Run, target: Any, said: str) -> None:
         async def main() -> None:

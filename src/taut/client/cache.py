@@ -81,5 +81,6 @@ class ResponseCache:
             del self._entries[key]
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop everything: what has changed meanwhile is not known."""
+        self.changes += 1
         self._entries.clear()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -15,9 +15,10 @@ from taut.client.answers import Answerer, Answers, Roots
 from taut.client.cache import ResponseCache
 from taut.client.connection import ClientConnection
 from taut.client.rounds import no_task, play_rounds
+from taut.client.settings import HttpSettings
 from taut.client.side import ClientSide, Owner
 from taut.client.subscription import Subscription
-from taut.client.target import Target, open_target
+from taut.client.target import Serves, Target, is_url, open_target
 from taut.errors import (
     ConfigError,
     ConnectionClosed,
@@ -32,7 +33,6 @@ from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.negotiation import Agreement
 from taut.mcp.outbound import ProgressCallback
 from taut.mcp.peer import Notification
-from taut.transport.base import Transport
 from taut.transport.process import StderrSink
 
 __all__ = ["Client", "Serves"]
@@ -41,18 +41,11 @@ __all__ = ["Client", "Serves"]
 MAX_PAGES = 1_000
 
 
-class Serves(Protocol):
-    """What a server object must do to be a client's target: serve one transport until it ends."""
-
-    async def serve(self, transport: Transport) -> None:
-        """Serve the client on ``transport``."""
-
-
 class Client:
     """A connection to one MCP server. ``async with Client(target) as client: ...``
 
-    ``target`` is a command line (``"uvx some-server"``, no shell), a list of arguments, a ``.py`` file with a server, a
-    `taut.Server` (served in this process), or a transport.
+    ``target`` is a URL (``"https://example.com/mcp"``), a command line (``"uvx some-server"``, no shell), a list of
+    arguments, a ``.py`` file with a server, a `taut.Server` (served in this process), or a transport.
 
     The connection belongs to this object: it may be opened in one task and closed in another, and closing twice is
     fine. All methods may be called from many tasks of the event loop that it was opened in.
@@ -74,6 +67,7 @@ class Client:
     :param on_notification: gets every other notification of the server.
     :param timeout_s: seconds for one call, unless it says otherwise; None waits forever.
     :param stderr: gets the lines of a child's stderr; None passes them on to ours.
+    :param http: headers, tokens, TLS, proxies and the like for a URL.
     """
 
     def __init__(
@@ -97,6 +91,7 @@ class Client:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         stderr: StderrSink | None = None,
+        http: HttpSettings | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         if log_level is not None:
@@ -116,6 +111,7 @@ class Client:
         self._connect_timeout_s = connect_timeout_s
         self._probe_timeout_s = probe_timeout_s
         self._child_options: dict[str, Any] = {"env": env, "cwd": cwd, "stderr": stderr}
+        self._http = HttpSettings() if http is None else http
         self._limits = limits
         self._connection: ClientSide | None = None
         self._agreement: Agreement | None = None
@@ -145,15 +141,8 @@ class Client:
             raise LocalProtocolError(
                 "Expected a client that is not connected; make another one for another connection"
             )
-        transport, served = open_target(self._target, limits=self._limits, **self._child_options)
-        loop = asyncio.get_running_loop()
-        if served is not None:
-            server: Any = self._target
-            self._server_task = loop.create_task(server.serve(served))
-            self._server_task.add_done_callback(lambda _: transport.close())  # also when it failed to start
-        self._cache = ResponseCache(loop.time)
-        owner = Owner(self._answers, self._on_message, self._on_lost)
-        self._connection = connection = ClientConnection(transport, self._profile, owner, limits=self._limits)
+        self._cache = ResponseCache(asyncio.get_running_loop().time)
+        self._connection = connection = self._open()
         try:
             connection.start()
             self._agreement = await self._agree(connection)
@@ -162,6 +151,23 @@ class Client:
             await self.close()
             raise
         return self._agreement
+
+    def _open(self) -> ClientSide:
+        owner = Owner(
+            self._answers, self._on_message, self._on_lost, self._catch_up, self._tell_session_again
+        )
+        target, limits = self._target, self._limits
+        if isinstance(target, str) and is_url(target):
+            # Imported here: a client of anything else does without.
+            from taut.client.http import open_http
+
+            return open_http(target, self._profile, owner, self._http, limits=limits)
+        transport, served = open_target(target, limits=limits, **self._child_options)
+        if served is not None:
+            server: Any = target
+            self._server_task = asyncio.get_running_loop().create_task(server.serve(served))
+            self._server_task.add_done_callback(lambda _: transport.close())  # also when it failed to start
+        return ClientConnection(transport, self._profile, owner, limits=limits)
 
     async def _agree(self, connection: ClientSide) -> Agreement:
         if self._discovered is not None:
@@ -231,24 +237,17 @@ class Client:
     @property
     def server_capabilities(self) -> models.ServerCapabilities:
         """What the server declared."""
-        info = self.agreement.discovered or self.agreement.initialized
-        return models.ServerCapabilities() if info is None else info.capabilities
+        return self.agreement.server_capabilities
 
     @property
     def server_info(self) -> models.Implementation | None:
         """The server's name and version, where it gave them."""
-        agreement = self.agreement
-        if agreement.initialized is not None:
-            return agreement.initialized.server_info
-        meta = msgspec.UNSET if agreement.discovered is None else agreement.discovered.meta
-        given = None if meta is msgspec.UNSET else meta.get("io.modelcontextprotocol/serverInfo")
-        return None if given is None else msgspec.convert(given, models.Implementation)
+        return self.agreement.server_info
 
     @property
     def instructions(self) -> str | None:
         """How to use the server, in its own words."""
-        info = self.agreement.discovered or self.agreement.initialized
-        return None if info is None or info.instructions is msgspec.UNSET else info.instructions
+        return self.agreement.instructions
 
     # -- calls
 
@@ -451,6 +450,21 @@ class Client:
             subscription.offer(method, params)
         if self._on_notification is not None:
             self.connection.call_back(self._on_notification, notification)
+
+    def _catch_up(self) -> None:
+        """Notifications may have been missed: nothing kept is sure, and all that is watched may have changed."""
+        if self._cache is not None:
+            self._cache.clear()
+        for subscription in list(self._subscriptions):
+            subscription.catch_up()
+
+    async def _tell_session_again(self) -> None:
+        """Have a new legacy session know what the one before it knew."""
+        uris = {uri for subscription in self._subscriptions for uri in subscription.resources}
+        for uri in sorted(uris):
+            await self.request("resources/subscribe", models.SubscribeParams(uri=uri))
+        await self._ask_for_logs(self.agreement)
+        self._catch_up()
 
     def _cached(self, method: str, key: str | None) -> Any:
         return None if self._cache is None else self._cache.get(method, key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple, Protocol
 
 from taut import models
@@ -32,6 +32,10 @@ class Owner(NamedTuple):
     on_message: Callable[[Notification], None]
     #: Told once that the conversation is over, and why.
     on_lost: Callable[[TransportError], None]
+    #: Told that notifications may have been missed.
+    on_gap: Callable[[], None]
+    #: Told that the server has forgotten what a legacy session had told it, and has another one.
+    on_session: Callable[[], Awaitable[None]]
 
 
 class Listening(Protocol):
@@ -52,6 +56,9 @@ class ClientSide(Timed[ClientPeer]):
     """A `ClientPeer` with the callbacks of its owner behind it."""
 
     owner: Owner
+
+    def start(self) -> None:
+        """Begin to hear the server, where it speaks without being asked."""
 
     # -- negotiation
 
@@ -77,14 +84,18 @@ class ClientSide(Timed[ClientPeer]):
         return step
 
     async def _take(self, step: Step, timeout_s: float, log_level: str | None) -> object:
-        self.peer.speak(step.revision, log_level=log_level)
+        self.speak(step.revision, log_level)
         profile = self.peer.profile
         params = models.RequestParams() if step.is_probe else profile.initialize_params(step.revision)
         return await self.ask(step.method, params, timeout_s=timeout_s)
 
+    def speak(self, revision: str, log_level: str | None) -> None:
+        """Use ``revision`` for what is sent from now on: while negotiating, and once agreed."""
+        self.peer.speak(revision, log_level=log_level)
+
     async def adopt(self, agreement: Agreement, log_level: str | None = None) -> None:
         """Use an agreement: the one just reached, or one saved from an earlier connection."""
-        self.peer.speak(agreement.revision, log_level=log_level)
+        self.speak(agreement.revision, log_level)
         self.peer.agree(agreement)
         self.flush_soon()
 

@@ -45,7 +45,8 @@ class Subscription:
         #: What the server agreed to tell (modern era), once `open` has returned; None where it does not say.
         self.honoured: models.SubscriptionFilter | None = None
         self._client = client
-        self._resources = resources
+        #: The resources whose updates are read here.
+        self.resources = resources
         self._lists = {
             method
             for method, wanted in (
@@ -83,7 +84,7 @@ class Subscription:
     async def _subscribe(self) -> None:
         subscribed: set[str] = set()
         try:
-            for uri in sorted(self._resources):
+            for uri in sorted(self.resources):
                 await self._client.request("resources/subscribe", models.SubscribeParams(uri=uri))
                 subscribed.add(uri)
         except RemoteError:
@@ -96,7 +97,7 @@ class Subscription:
             tools_list_changed="notifications/tools/list_changed" in self._lists or msgspec.UNSET,
             prompts_list_changed="notifications/prompts/list_changed" in self._lists or msgspec.UNSET,
             resources_list_changed="notifications/resources/list_changed" in self._lists or msgspec.UNSET,
-            resource_subscriptions=sorted(self._resources) or msgspec.UNSET,
+            resource_subscriptions=sorted(self.resources) or msgspec.UNSET,
         )
         connection = self._client.connection
         self._acknowledged = connection.loop.create_future()
@@ -123,9 +124,15 @@ class Subscription:
                     self._acknowledged.set_result(None)
                 return
         uri = getattr(params, "uri", None)
-        if method in self._lists or (method == "notifications/resources/updated" and uri in self._resources):
+        if method in self._lists or (method == "notifications/resources/updated" and uri in self.resources):
             self._waiting.append(Change(method, uri))
             self._wake_up()
+
+    def catch_up(self) -> None:
+        """Report everything once: what has changed while nobody could tell is not known."""
+        self._waiting.extend(Change(method, None) for method in sorted(self._lists))
+        self._waiting.extend(Change("notifications/resources/updated", uri) for uri in sorted(self.resources))
+        self._wake_up()
 
     def _on_stream_ended(self, error: TautError | None) -> None:
         self._client._forget(self)
@@ -167,7 +174,7 @@ class Subscription:
 
     def wants(self, uri: str) -> bool:
         """Whether updates of the resource are read here."""
-        return uri in self._resources
+        return uri in self.resources
 
     async def close(self) -> None:
         """Unsubscribe. Twice is fine."""
@@ -180,7 +187,7 @@ class Subscription:
             self._stream.close()
         elif self._error is None:
             with contextlib.suppress(ConnectionClosed):  # which ends every subscription
-                await self._unsubscribe(self._resources)
+                await self._unsubscribe(self.resources)
 
     async def _unsubscribe(self, resources: Iterable[str]) -> None:
         """End legacy subscriptions, which are one for the whole session, where no other reader is left."""

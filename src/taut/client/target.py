@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import Protocol, TypeAlias, cast
 
 from taut.errors import ConfigError
 from taut.mcp.limits import Limits
@@ -14,26 +15,35 @@ from taut.transport.base import Transport
 from taut.transport.memory import MemoryTransport, memory_pair
 from taut.transport.process import ProcessTransport, StderrSink
 
-if TYPE_CHECKING:
-    from taut.client.client import Serves
+__all__ = ["Serves", "Target", "is_url", "open_target"]
 
-__all__ = ["Target", "open_target"]
-
-#: A command line, a list of arguments, a Python file with a server, a server object, or a transport.
+#: A URL, a command line, a list of arguments, a Python file with a server, a server object, or a transport.
 Target: TypeAlias = "str | Path | Sequence[str] | Serves | Transport"
+
+
+class Serves(Protocol):
+    """What a server object must do to be a client's target: serve one transport until it ends."""
+
+    async def serve(self, transport: Transport) -> None:
+        """Serve the client on ``transport``."""
+
+
+def is_url(target: object) -> bool:
+    """Whether the target is reached over HTTP."""
+    return isinstance(target, str) and re.match(r"https?://", target, re.IGNORECASE) is not None
 
 
 def command_of(target: str | Path | Sequence[str]) -> list[str]:
     """Return the argument list of a command target.
 
-    :raises taut.errors.ConfigError: it is empty or a URL.
+    :raises taut.errors.ConfigError: it is empty, or the URL of something else.
     """
     if isinstance(target, Path):
         return [sys.executable, str(target)]
     if not isinstance(target, str):
         return list(target)
-    if target.startswith(("http://", "https://", "ws://", "wss://")):
-        raise ConfigError(f"Expected a command, a file, a Server or a Transport, got the URL {target}")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", target):
+        raise ConfigError(f"Expected a URL of http or https, a command or a file, got {target}")
     words = shlex.split(target)
     if len(words) == 1 and words[0].endswith(".py"):
         return [sys.executable, words[0]]

@@ -1,0 +1,466 @@
+"""The client's end of a server at a URL: Streamable HTTP, of both eras.
+
+Each request is a POST of its own, which brings its answer; the pool of connections below knows nothing of MCP. That the
+server, or the way to it, is away for a while ends the calls of that time, each with an error, and nothing else. A
+legacy session that the server has forgotten is replaced, once for all calls that notice, and they are sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from taut import models
+from taut._core import Outgoing, parse
+from taut.client.exchange import Exchange
+from taut.client.listening import EventStream, HttpListening
+from taut.client.retry import Retry
+from taut.client.settings import HttpSettings
+from taut.client.side import ClientSide, Owner
+from taut.client.telling import Told
+from taut.errors import (
+    ConnectionClosed,
+    HeaderMismatch,
+    LocalProtocolError,
+    RemoteProtocolError,
+    TautError,
+    TransportError,
+)
+from taut.mcp.client_peer import ClientPeer, ClientProfile
+from taut.mcp.http.sending import RequestHeaders, name_of
+from taut.mcp.http.tooling import KnownTools
+from taut.mcp.limits import DEFAULT_LIMITS, Limits
+from taut.mcp.negotiation import Agreement
+from taut.mcp.outbound import Pending, ProgressCallback
+from taut.mcp.peer import Message
+from taut.transport.http.pool import Pool
+
+if TYPE_CHECKING:
+    from taut.transport.http.call import Answer, Call
+
+__all__ = ["HttpConnection", "Requests", "open_http"]
+
+logger = logging.getLogger("taut")
+
+#: Notifications and answers that are on their way at a time; more wait, and their number is limited by the peer.
+MAX_TELLING = 32
+#: Seconds that a server gets to take a notification or an answer.
+TELL_S = 30.0
+#: Pages of a list of tools that are learned.
+MAX_PAGES = 1_000
+
+
+class Requests(Protocol):
+    """What the pool of connections does for us."""
+
+    def send(
+        self,
+        method: bytes,
+        path: bytes,
+        headers: bytes,
+        body: bytes,
+        answer: Answer,
+        *,
+        timeout_s: float | None = None,
+    ) -> Call:
+        """Send a request; ``answer`` hears what comes of it."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+class HttpConnection(ClientSide):
+    """A `ClientPeer` whose requests travel through ``pool`` to ``path``."""
+
+    def __init__(
+        self,
+        pool: Requests,
+        path: bytes,
+        profile: ClientProfile,
+        owner: Owner,
+        settings: HttpSettings,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        super().__init__(limits)
+        self.peer = ClientPeer(Outgoing(), profile, limits=limits)
+        self.owner = owner
+        self.settings = settings
+        self.headers = RequestHeaders(settings.headers)
+        self.tools = KnownTools()
+        #: Open ``subscriptions/listen`` streams.
+        self.streams: set[HttpListening] = set()
+        #: The stream of a legacy session; None where there is none, or none yet.
+        self.events: EventStream | None = None
+        self._pool = pool
+        self._path = path
+        self._body = Outgoing()
+        self._token: str | None = None
+        self._agreement: Agreement | None = None
+        self._log_level: str | None = None
+        #: Whether the server has forgotten the session, and no other one has been begun.
+        self._expired = False
+        self._telling: set[Told] = set()
+        self._flush_scheduled = False
+        self._shared: dict[str, asyncio.Task[None]] = {}
+        self._closing: asyncio.Task[None] | None = None
+
+    # -- requests
+
+    async def ask(
+        self,
+        method: str,
+        params: object,
+        *,
+        timeout_s: float | None = None,
+        total_timeout_s: float | None = None,
+        on_progress: ProgressCallback | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Send a request and return its decoded result.
+
+        ``timeout_s`` is measured from the sending, and anew from each progress notification when ``on_progress``
+        (which may be async) is given; ``total_timeout_s`` bounds the whole wait. Cancelling the calling task tells
+        the server to stop. What is sent again by itself, and when, is in `taut.client.retry`.
+
+        :raises taut.errors.TransportError: the server cannot be reached, or went away; ``sent`` tells whether the
+            request may have been carried out.
+        :raises taut.errors.HttpError: it answered with an HTTP status instead of a message.
+        :raises taut.errors.RequestTimeout: no answer in time.
+        :raises taut.errors.RemoteError: the server answered with an error.
+        :raises taut.errors.LocalProtocolError: the server did not declare what the method needs, or the tool is one
+            that must not be called.
+        """
+        name = name_of(method, params)
+        if method == "tools/call" and name is not None and (problem := self.tools.problem(name)) is not None:
+            raise LocalProtocolError(f"The tool {name} must not be called: {problem}")
+        final = None if total_timeout_s is None else self.loop.time() + total_timeout_s
+        retry: Retry | None = None
+        while True:
+            if self._expired and method != "initialize":
+                await self._once("session", self._renew)
+            if self.settings.auth is not None:
+                await self.authorize()
+            if self.lost is not None:
+                raise self.lost
+            session = self.headers.session
+            try:
+                result = await self._ask(
+                    method, name, params, timeout_s, total_timeout_s, on_progress=on_progress, meta=meta
+                )
+                return self._shown(result) if method == "tools/list" else result
+            except (TransportError, HeaderMismatch) as error:
+                if self.lost is not None:
+                    raise
+                if retry is None:
+                    retry = Retry(self, method, name)
+                if not await retry.allows(error, session):
+                    raise
+            if final is not None:
+                total_timeout_s = max(0.0, final - self.loop.time())
+
+    async def _ask(
+        self,
+        method: str,
+        name: str | None,
+        params: object,
+        timeout_s: float | None,
+        total_timeout_s: float | None,
+        *,
+        on_progress: ProgressCallback | None,
+        meta: Mapping[str, Any] | None,
+    ) -> Any:
+        future: asyncio.Future[None] = self.loop.create_future()
+        exchange = self.post(
+            method,
+            name,
+            params,
+            lambda _: None if future.done() else future.set_result(None),
+            timeout_s=timeout_s,
+            total_timeout_s=total_timeout_s,
+            on_progress=on_progress,
+            meta=meta,
+        )
+        try:
+            await future
+        except asyncio.CancelledError:
+            self.peer.cancel(exchange.pending, "cancelled by the caller")
+            self.flush_soon()
+            raise
+        return exchange.pending.result()
+
+    def post(
+        self,
+        method: str,
+        name: str | None,
+        params: object,
+        on_end: Callable[[Pending], None],
+        *,
+        timeout_s: float | None = None,
+        total_timeout_s: float | None = None,
+        on_progress: ProgressCallback | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> Exchange:
+        """Send a request; ``on_end`` is called once it has ended, never from within."""
+        if self.lost is not None:
+            raise self.lost
+        head = self.headers.post(method, name)
+        if method == "tools/call" and self.peer.modern:
+            head += self.tools.mirrored(name, _arguments(params))
+        exchange = Exchange(self, on_end)
+        exchange.pending = pending = self.peer.request(
+            method,
+            params,
+            exchange.on_done,
+            now=self.loop.time(),
+            timeout_s=timeout_s,
+            total_timeout_s=total_timeout_s,
+            on_progress=on_progress,
+            meta=meta,
+            out=self._body,
+        )
+        pending.out = None  # it is cancelled by other means
+        self.watch(pending, on_progress)
+        exchange.call = self.send(b"POST", head, self._body.take(), exchange)
+        return exchange
+
+    def send(
+        self, method: bytes, head: bytes, body: bytes, answer: Answer, *, timeout_s: float | None = None
+    ) -> Call:
+        """Send an HTTP request to the server's path."""
+        return self._pool.send(method, self._path, head, body, answer, timeout_s=timeout_s)
+
+    def _shown(self, result: models.ListToolsResult) -> models.ListToolsResult:
+        """Learn a page of tools; return it without those whose marks are invalid (2026-07-28, "x-mcp-header")."""
+        hidden = self.tools.learn(result.tools, marks=self.peer.modern)
+        for name, problem in hidden.items():
+            logger.warning("the server's tool %s is left out: %s", name, problem)
+        if not hidden:
+            return result
+        return msgspec.structs.replace(
+            result, tools=[tool for tool in result.tools if tool.name not in hidden]
+        )
+
+    async def relist(self) -> None:
+        """Learn all tools anew, once for all that ask for it now."""
+        await self._once("tools", self._relist)
+
+    async def _relist(self) -> None:
+        cursor: str | msgspec.UnsetType = msgspec.UNSET
+        for _ in range(MAX_PAGES):
+            page = await self.ask("tools/list", models.PaginatedParams(cursor=cursor), timeout_s=TELL_S)
+            cursor = page.next_cursor
+            if cursor is msgspec.UNSET:
+                return
+
+    # -- messages of the server
+
+    def parse(self, raw: bytes) -> Message:
+        """Return the message, or why it is none."""
+        limits = self.limits
+        try:
+            return parse(
+                raw, max_depth=limits.max_depth, max_digits=limits.max_digits, max_keys=limits.max_keys
+            )
+        except RemoteProtocolError as error:
+            return error
+
+    def receive(self, message: Message) -> None:
+        """Handle one message."""
+        try:
+            event = self.peer.receive(message)
+            if event is not None:
+                self.dispatch(event)
+        except Exception:
+            # Nothing is expected here; a mistake of ours must not take what follows in the stream along.
+            logger.exception("a message could not be handled")
+        if len(self.peer.out):
+            self.flush_soon()
+
+    # -- messages that are not answered
+
+    def flush_soon(self) -> None:
+        """Send notifications and answers, each in a POST of its own, at the end of this turn of the loop."""
+        if not self._flush_scheduled and self.lost is None:
+            self._flush_scheduled = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self.lost is None and len(self.peer.out) and len(self._telling) < MAX_TELLING:
+            # Messages never contain the byte that ends them.
+            for message in self.peer.out.take().split(b"\n"):
+                if message:
+                    self._tell(message)
+
+    def _tell(self, message: bytes) -> Told:
+        told = Told(self)
+        self._telling.add(told)
+        if self.settings.auth is None:
+            told.call = self.send(b"POST", self.headers.message(), message, told, timeout_s=TELL_S)
+        else:
+            self.call_back(self._tell_authorized, told, message)
+        return told
+
+    async def _tell_authorized(self, told: Told, message: bytes) -> None:
+        try:
+            await self.authorize()
+        except TautError as error:
+            told.failed(TransportError(str(error), sent=False))
+            return
+        if self.lost is None:
+            told.call = self.send(b"POST", self.headers.message(), message, told, timeout_s=TELL_S)
+
+    def told(self, told: Told) -> None:
+        """Strike a message that has been taken or refused."""
+        self._telling.discard(told)
+        if len(self.peer.out):
+            self.flush_soon()
+
+    async def drain(self) -> None:
+        """Wait until the server has taken what it is told."""
+        if self._telling:
+            await asyncio.wait([told.done for told in self._telling])
+
+    async def authorize(self) -> None:
+        """Get the token for the next request."""
+        assert self.settings.auth is not None
+        token = await self.settings.auth.token()
+        if token != self._token:
+            self._token = token
+            self.headers.authorize(token)
+
+    # -- negotiation
+
+    def speak(self, revision: str, log_level: str | None) -> None:
+        """Use ``revision`` for what is sent from now on: while negotiating, and once agreed."""
+        super().speak(revision, log_level)
+        self.headers.speak(self.peer.revision, modern=self.peer.modern)
+        # A modern server sees that nobody reads its answer any more.
+        self.peer.tells_cancellations = not self.peer.modern
+
+    async def adopt(self, agreement: Agreement, log_level: str | None = None) -> None:
+        """Use an agreement: the one just reached, or one saved from an earlier connection."""
+        self._agreement = agreement
+        self._log_level = log_level
+        self.speak(agreement.revision, log_level)
+        self.peer.agree(agreement)
+        self.headers.speak(agreement.revision, modern=agreement.modern)
+        if agreement.modern:
+            return
+        self._expired = False
+        self._flush()
+        await self.drain()  # the server must know before it hears anything else
+        if self.settings.listen and self.lost is None:
+            self.events = EventStream(self)
+            self.events.open()
+
+    def expire(self, session: bytes | None, *, renew: bool = False) -> None:
+        """Note that the server has forgotten ``session``; the next call begins another, or with ``renew`` this one."""
+        if session is None or session != self.headers.session or self.lost is not None:
+            return
+        self._expired = True
+        if renew:
+            self.call_back(self._once, "session", self._renew)
+
+    async def _renew(self) -> None:
+        """Begin another session, in place of the one that the server has forgotten."""
+        if not self._expired or self._agreement is None:
+            return
+        if self.events is not None:
+            self.events.close()
+        self.headers.session = None
+        self.peer.withdraw("the session has ended")
+        revision = self._agreement.revision
+        self.speak(revision, self._log_level)
+        result = await self.ask("initialize", self.peer.profile.initialize_params(revision), timeout_s=TELL_S)
+        await self.adopt(Agreement(result.protocol_version, initialized=result), self._log_level)
+        self.call_back(self.owner.on_session)
+
+    async def _once(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do ``work``, or wait for it where it is already being done. The caller may be cancelled, the work is not."""
+        task = self._shared.get(name)
+        if task is None:
+            task = self._shared[name] = self.loop.create_task(work())
+            task.add_done_callback(lambda task: self._on_shared(name, task))
+        await asyncio.shield(task)
+
+    def _on_shared(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._shared[name]
+        if not task.cancelled():
+            task.exception()  # told to those who wait, if there are any left
+
+    # -- streams
+
+    def open_stream(self, params: models.SubscriptionsListenParams) -> HttpListening:
+        """Open ``subscriptions/listen``; it is opened again when it is cut."""
+        stream = HttpListening(self, params)
+        self.streams.add(stream)
+        stream.open()
+        return stream
+
+    # -- the end
+
+    def close(self) -> None:
+        """Close: what is open ends with `ConnectionClosed`, a legacy session is ended. Twice is fine."""
+        if self.lost is not None:
+            return
+        self.lost = lost = ConnectionClosed("connection closed", clean=True)
+        self.stop_watching()
+        if self.events is not None:
+            self.events.close()
+        for stream in list(self.streams):
+            stream.close()
+        for task in self._shared.values():
+            task.cancel()
+        self.peer.close(lost)
+        for told in self._telling:
+            told.cancel()
+        self.drop_callbacks()
+        self.owner.on_lost(lost)
+        self._closing = self.loop.create_task(self._close())
+
+    async def _close(self) -> None:
+        if self.headers.session is not None and not self._expired:
+            end = Told(self)
+            end.call = self.send(
+                b"DELETE", self.headers.end(), b"", end, timeout_s=self.settings.close_timeout_s
+            )
+            await asyncio.wait([end.done], timeout=self.settings.close_timeout_s)
+        await self._pool.close()
+        await self.wait_handlers()
+
+    async def wait_closed(self) -> None:
+        """Wait until everything is released. Safe to cancel."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+
+def open_http(
+    url: str, profile: ClientProfile, owner: Owner, settings: HttpSettings, *, limits: Limits = DEFAULT_LIMITS
+) -> HttpConnection:
+    """Return the client's end of the server at ``url``; nothing is sent yet.
+
+    :raises taut.errors.ConfigError: the URL or the settings cannot work.
+    """
+    pool = Pool(
+        url,
+        tls=settings.tls,
+        uds=settings.uds,
+        proxy=settings.proxy,
+        trust_env=settings.trust_env,
+        max_connections=settings.max_connections,
+        connect_timeout_s=settings.connect_timeout_s,
+        idle_s=settings.idle_s,
+    )
+    return HttpConnection(pool, pool.url.target, profile, owner, settings, limits=limits)
+
+
+def _arguments(params: Any) -> Mapping[str, Any]:
+    """Return the arguments of a call of a tool."""
+    given = params.get("arguments") if isinstance(params, dict) else getattr(params, "arguments", None)
+    return given if isinstance(given, dict) else {}
