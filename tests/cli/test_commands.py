@@ -59,7 +59,12 @@ class TestStart:
                 ["tools", "nothing.py"],
                 "taut tools: Expected a server's file or command, got nothing.py, which is not",
             ),
-            (["tools", "http://x/mcp"], "taut tools: Expected a file or a command, got the URL http://x/mcp"),
+            (["tools", "ws://x/mcp"], "taut tools: Expected a command, got the URL ws://x/mcp"),
+            (["tools", "http://"], "taut tools: Expected the name or address of a host, got "),
+            (
+                ["tools", "--header", "x", "http://x/"],
+                "taut tools: Expected a header like 'Name: value', got ",
+            ),
             (["tools", "'"], 'taut tools: Cannot split the command "\'" into words: No closing quotation'),
             (["tools", ""], "taut tools: Expected a file or a command, got an empty text"),
             (

@@ -11,7 +11,7 @@ import msgspec
 
 from taut import models
 from taut.cli.arguments import read_arguments
-from taut.cli.connecting import command_of_target, run_with_client
+from taut.cli.connecting import run_with_client, target_of
 from taut.cli.form import answer_form
 from taut.cli.page import show_json
 from taut.cli.parser import Options
@@ -25,7 +25,7 @@ __all__ = ["run"]
 
 def run(options: Options) -> Status:
     """Print the result's text to stdout; a tool's own failure goes to stderr and makes the status 1."""
-    command, name, words = _words(options)
+    target, name, words = _words(options)
     whole = sys.stdin.read() if options.args == "-" else options.args
     progress = _ProgressLine()
 
@@ -41,7 +41,7 @@ def run(options: Options) -> Status:
     if options.log is not None:
         callbacks |= {"logging": _log, "log_level": options.log}
     try:
-        result, revision = run_with_client(options, command, call, **callbacks)
+        result, revision = run_with_client(options, target, call, **callbacks)
     finally:
         progress.clear()
     if options.json:
@@ -51,8 +51,8 @@ def run(options: Options) -> Status:
     return Status.TOOL_ERROR if result.is_error is True else Status.OK
 
 
-def _words(options: Options) -> tuple[Sequence[str], str, Sequence[str]]:
-    """Return the server's command line, the tool's name, and the words that are its arguments."""
+def _words(options: Options) -> tuple[str | Sequence[str], str, Sequence[str]]:
+    """Return the server's URL or command line, the tool's name, and the words that are its arguments."""
     if options.server_command:
         if not options.words:
             raise ConfigError("Expected TOOL before --, got nothing (see taut call --help)")
@@ -62,7 +62,7 @@ def _words(options: Options) -> tuple[Sequence[str], str, Sequence[str]]:
             f"Expected TARGET and TOOL, got {' '.join(options.words) or 'nothing'} (see taut call --help)"
         )
     target, name, *words = options.words
-    return command_of_target(target), name, words
+    return target_of(target), name, words
 
 
 async def find_tool(client: Client, name: str) -> models.Tool:

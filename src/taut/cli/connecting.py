@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from taut.cli.parser import Options
-from taut.client import Client
+from taut.client import Client, HttpSettings
+from taut.client.target import is_url
 from taut.errors import ConfigError
 from taut.transport.loop import loop_factory
 
-__all__ = ["command_of_options", "command_of_target", "run_with_client", "split_command"]
+__all__ = ["run_with_client", "split_command", "target_of", "target_of_options"]
 
 T = TypeVar("T")
 
@@ -28,20 +29,24 @@ CONNECT_TIMEOUT_S = 30.0
 
 
 def run_with_client(
-    options: Options, command: Sequence[str], work: Callable[[Client], Awaitable[T]], **callbacks: Any
+    options: Options, target: str | Sequence[str], work: Callable[[Client], Awaitable[T]], **callbacks: Any
 ) -> T:
-    """Start the server, connect, and return what ``work`` makes of the client; ``callbacks`` are the client's."""
+    """Connect, to a server that is started if ``target`` is no URL, and return what ``work`` makes of the client.
+
+    ``callbacks`` are the client's.
+    """
     timeout_s = options.timeout
     if timeout_s is None and not sys.stdin.isatty():
         timeout_s = SCRIPT_TIMEOUT_S
 
     async def connected() -> T:
         client = Client(
-            command,
+            target,
             mode=options.mode,
             timeout_s=timeout_s,
             connect_timeout_s=options.timeout or CONNECT_TIMEOUT_S,
             stderr=_ignore if options.quiet else None,
+            http=HttpSettings(headers=_headers(options.header or ())),
             **callbacks,
         )
         async with client:
@@ -51,8 +56,8 @@ def run_with_client(
         return runner.run(connected())
 
 
-def command_of_options(options: Options) -> list[str]:
-    """Return the command line of the one server that ``options`` name, as TARGET or after ``--``.
+def target_of_options(options: Options) -> str | list[str]:
+    """Return the one server that ``options`` name, as TARGET or after ``--``.
 
     :raises taut.errors.ConfigError: they name none, or more than one.
     """
@@ -61,14 +66,17 @@ def command_of_options(options: Options) -> list[str]:
     if options.server_command or len(options.words) != 1:
         given = " ".join(options.words) + (" and a command after --" if options.server_command else "")
         raise ConfigError(f"Expected one TARGET, got {given or 'none'} (see taut {options.command} --help)")
-    return command_of_target(options.words[0])
+    return target_of(options.words[0])
 
 
-def command_of_target(target: str) -> list[str]:
-    """Return the command line that ``target`` stands for; Python files and modules are served by ``taut serve``.
+def target_of(target: str) -> str | list[str]:
+    """Return the URL or the command line that ``target`` stands for; Python files and modules are served by
+    ``taut serve``.
 
     :raises taut.errors.ConfigError: it stands for none.
     """
+    if is_url(target):
+        return target
     if _MODULE.fullmatch(target) or (_FILE.fullmatch(target) and _is_one_file(target)):
         # -P: the current directory must not shadow the standard library of the child.
         return [sys.executable, "-P", "-m", "taut", "serve", target]
@@ -90,8 +98,8 @@ def split_command(text: str) -> list[str]:
 
     :raises taut.errors.ConfigError: it is empty, a URL, or its quotes do not match.
     """
-    if re.match(r"(https?|wss?)://", text):
-        raise ConfigError(f"Expected a file or a command, got the URL {text}: HTTP is not served yet")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        raise ConfigError(f"Expected a command, got the URL {text}")
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -99,6 +107,17 @@ def split_command(text: str) -> list[str]:
     if not words:
         raise ConfigError("Expected a file or a command, got an empty text")
     return words
+
+
+def _headers(given: Sequence[str]) -> dict[str, str]:
+    """Return the headers of ``--header`` options."""
+    headers = {}
+    for one in given:
+        name, colon, value = one.partition(":")
+        if not colon:
+            raise ConfigError("Expected a header like 'Name: value', got one without a colon")
+        headers[name.strip()] = value.strip()
+    return headers
 
 
 def _ignore(line: str) -> None:

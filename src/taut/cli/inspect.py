@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taut.cli.connecting import command_of_options, run_with_client
+from taut.cli.connecting import run_with_client, target_of_options
 from taut.cli.page import Block, Heading, show, show_json
 from taut.cli.parser import Options
 from taut.cli.status import Status
@@ -23,7 +23,7 @@ __all__ = ["run"]
 
 def run(options: Options) -> Status:
     """Print what the server says of itself, its tools, resources, templates and prompts."""
-    run_with_client(options, command_of_options(options), _as_json if options.json else _as_page)
+    run_with_client(options, target_of_options(options), _as_json if options.json else _as_page)
     return Status.OK
 
 

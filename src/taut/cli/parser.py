@@ -18,6 +18,7 @@ __all__ = ["Options", "parse"]
 
 TARGET = """
 TARGET says what to connect to:
+  https://example.com/mcp   the URL of a server
   server.py                 a Python file with a Server (server.py:app where it has several)
   package.module:app        a Server in a module
   "uvx mcp-server-time"     a command line, in quotes; no shell reads it
@@ -55,6 +56,8 @@ class Options(argparse.Namespace):
     #: The command line after ``--``.
     server_command: Sequence[str] = ()
 
+    # what connects
+    header: list[str] | None = None
     # serve; most are fields of taut.transport.http.options.HttpOptions, None for what is not said
     http: str | None = None
     uds: str | None = None
@@ -198,6 +201,12 @@ def _connection_options(parser: _Parser) -> None:
         type=_seconds,
         metavar="S",
         help="seconds to wait for an answer; 60, and no limit at a terminal",
+    )
+    parser.add_argument(
+        "--header",
+        action="append",
+        metavar="'NAME: VALUE'",
+        help="send this header to a URL, such as Authorization",
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="hide what the server writes to stderr")
 

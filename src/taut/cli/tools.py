@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taut import models
-from taut.cli.connecting import command_of_options, run_with_client
+from taut.cli.connecting import run_with_client, target_of_options
 from taut.cli.page import Entries, Entry, show, show_json
 from taut.cli.parser import Options
 from taut.cli.status import Status
@@ -20,7 +20,7 @@ def run(options: Options) -> Status:
         listed = await client.list_tools() if client.server_capabilities.tools else []
         return listed, client.revision
 
-    listed, revision = run_with_client(options, command_of_options(options), tools)
+    listed, revision = run_with_client(options, target_of_options(options), tools)
     if options.json:
         show_json([models.to_dict(tool, revision) for tool in listed])
     else:
