@@ -100,7 +100,7 @@ def post(
     app: App, method: str, params: dict[str, Any] | None = None, *, id: Any = 1, **meta: Any
 ) -> Exchange:
     """Send a request of the modern era."""
-    name = (params or {}).get("name", (params or {}).get("uri"))
+    name = next((value for key, value in (params or {}).items() if key in ("name", "uri", "taskId")), None)
     headers = {**HEADERS, "mcp-method": method} | ({} if name is None else {"mcp-name": name})
     return Exchange(app, scope_of(headers), [body_of(method, params, id=id, **meta)])
 

@@ -14,6 +14,7 @@ from taut.server.server import Server
 
 if TYPE_CHECKING:
     from taut.server.task_store import MemoryTaskStore, TaskStore
+    from taut.server.task_store_sqlite import SQLiteTaskStore
     from taut.server.tasks import Tasks
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Image",
     "ListRoots",
     "MemoryTaskStore",
+    "SQLiteTaskStore",
     "Sample",
     "Server",
     "ServerConnection",
@@ -37,6 +39,7 @@ __all__ = [
 #: What few servers use, loaded when it is first asked for.
 _HOMES = {
     "MemoryTaskStore": "taut.server.task_store",
+    "SQLiteTaskStore": "taut.server.task_store_sqlite",
     "TaskStore": "taut.server.task_store",
     "Tasks": "taut.server.tasks",
 }

@@ -80,6 +80,7 @@ class TaskRun:
         self._worker: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ending = False
+        self._slots = tasks.slots
         self._holds_slot = False
         self._asking = 0
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
@@ -261,13 +262,13 @@ class TaskRun:
 
     async def _take_slot(self) -> None:
         if not self._holds_slot:
-            await self._tasks.slots.acquire()
+            await self._slots.acquire()
             self._holds_slot = True
 
     def _give_slot(self) -> None:
         if self._holds_slot:
             self._holds_slot = False
-            self._tasks.slots.release()
+            self._slots.release()
 
     # -- asking the client
 

@@ -240,13 +240,7 @@ class Tasks:
 
     async def look(self) -> bool:
         """Find out what other processes have done to the tasks that are watched in this loop; False: none is."""
-        here = asyncio.get_running_loop()
-        watched = {
-            watch.record.id: watch.record
-            for watches in list(self._watches.values())
-            for watch in list(watches)
-            if watch.loop is here
-        }
+        watched = self._watched_here()
         for record in await self.store.newer({one.id: one.version for one in watched.values()}):
             self._publish(record)
         for record in watched.values():
@@ -254,7 +248,16 @@ class Tasks:
                 self._publish(life.failed(record, _OVER, self.clock()))
             else:
                 await self._judged(record)
-        return bool(watched)
+        return bool(self._watched_here())  # as of now: some may have come while the store was asked
+
+    def _watched_here(self) -> dict[str, TaskRecord]:
+        here = asyncio.get_running_loop()
+        return {
+            watch.record.id: watch.record
+            for watches in list(self._watches.values())
+            for watch in list(watches)
+            if watch.loop is here
+        }
 
     async def keep_looking(self) -> None:
         """Look every ``look_s`` seconds, for as long as somebody waits for news."""
@@ -289,18 +292,21 @@ class Tasks:
 
     def leave(self, run: TaskRun, record: TaskRecord) -> None:
         """Forget ``run``, which has ended."""
-        watch = self._place.runs.pop(run, None)
+        place = self._places.get(run.loop)
+        watch = None if place is None else place.runs.pop(run, None)
         if watch is not None:
             self.unwatch(watch)
 
     async def stop(self) -> None:
         """End the tasks that run in this loop: each has failed, because the server was shut down."""
-        place = self._places.pop(asyncio.get_running_loop(), None)
+        loop = asyncio.get_running_loop()
+        place = self._places.get(loop)
         if place is not None:
             await place.stop()
             for run, watch in place.runs.items():
                 self.unwatch(watch)
                 logger.warning("left behind: a task of %s that did not end when cancelled", run.tool.key)
+            del self._places[loop]
         await self.store.close()
 
     # -- requests about tasks
