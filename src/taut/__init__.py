@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from taut.client import Client, Subscription
     from taut.errors import TautError, ToolError
+    from taut.mcp.http.sessions import SessionOptions
     from taut.mcp.limits import Limits
     from taut.server import (
         Audio,
@@ -42,6 +43,7 @@ __all__ = [
     "ListRoots",
     "Sample",
     "Server",
+    "SessionOptions",
     "Subscription",
     "TaskOptions",
     "Tasks",
@@ -62,6 +64,7 @@ _HOMES = {
     "ListRoots": "taut.server",
     "Sample": "taut.server",
     "Server": "taut.server",
+    "SessionOptions": "taut.mcp.http.sessions",
     "Subscription": "taut.client",
     "TaskOptions": "taut.server",
     "Tasks": "taut.server",

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from taut._core import SSEParser
+from taut._core import SSEEvent, SSEParser
 
 REVISION = "2026-07-28"
 TERMS = {
@@ -32,6 +32,9 @@ class Exchange:
         self.headers: dict[str, str] = {}
         self.body = b""
         self.complete = False
+        #: The id of the newest event, and how long to wait before coming back.
+        self.last_event_id: str | None = None
+        self.retry_ms: int | None = None
         self._parser = SSEParser(max_bytes=1 << 20)
         self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -64,9 +67,37 @@ class Exchange:
         found: list[Any] = []
         while len(found) < count:
             assert not self.complete, found
-            found += [msgspec.json.decode(event.data) for event in self._parser.feed(await self._next())]
+            events = self._parsed(await self._next())
+            found += [msgspec.json.decode(event.data) for event in events if event.data]
         assert len(found) == count
         return found
+
+    async def event(self) -> SSEEvent:
+        """Return the next event as it is, which is expected to come alone."""
+        (event,) = self._parsed(await self._next())
+        return event
+
+    async def rest(self) -> list[Any]:
+        """Return the messages of all events until the end of the response."""
+        found: list[Any] = []
+        while not self.complete:
+            found += [
+                msgspec.json.decode(event.data) for event in self._parsed(await self._next()) if event.data
+            ]
+        await self.task
+        return found
+
+    async def whole(self) -> None:
+        """Wait for the end of the response."""
+        while not self.complete:
+            await self._next()
+        await self.task
+
+    def _parsed(self, part: bytes) -> list[SSEEvent]:
+        events = list(self._parser.feed(part))
+        self.last_event_id = self._parser.last_event_id
+        self.retry_ms = self._parser.retry
+        return events
 
     async def comment(self) -> bytes:
         """Return the next part, which is expected to be no event."""
@@ -74,9 +105,7 @@ class Exchange:
 
     async def json(self) -> Any:
         """Return the whole response, which is expected to be JSON."""
-        while not self.complete:
-            await self._next()
-        await self.task
+        await self.whole()
         assert self.headers["content-type"] == "application/json"
         assert int(self.headers["content-length"]) == len(self.body)
         return msgspec.json.decode(self.body)

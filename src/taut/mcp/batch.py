@@ -26,6 +26,11 @@ class BatchReply:
         self._sealed = False
         self.answers = Outgoing(delimiter=b",")
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing more will be answered."""
+        return self._sealed and self._open == 0
+
     def expect(self, request: Request) -> None:
         """Count ``request``, whose answer belongs to this batch."""
         self._open += 1

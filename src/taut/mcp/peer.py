@@ -34,7 +34,7 @@ from taut.mcp.calls import Calls
 from taut.mcp.inbound import Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["Event", "Message", "Notification", "Peer"]
+__all__ = ["BATCH_REVISION", "Event", "Message", "Notification", "Peer"]
 
 #: What the reader of a transport hands over: a message, or why a frame is none.
 Message = Envelope | RemoteProtocolError

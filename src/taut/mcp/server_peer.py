@@ -31,7 +31,7 @@ from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.peer import Notification, Peer
 from taut.mcp.terms import caller_of, check_terms, decode_meta, missing_meta, wire_code
 
-__all__ = ["Era", "ServerPeer", "ServerProfile"]
+__all__ = ["DEFAULT_LOG_LEVEL", "Era", "ServerPeer", "ServerProfile"]
 
 #: Log messages that a legacy client gets before it has asked for a level (the server may choose).
 DEFAULT_LOG_LEVEL = "info"
@@ -98,6 +98,19 @@ class ServerProfile:
             instructions=msgspec.UNSET if self.instructions is None else self.instructions,
             ttl_ms=self.discover_ttl_ms,
             cache_scope="public",
+        )
+
+    def agree(self, message: Envelope) -> Caller:
+        """Return the client that ``initialize`` introduces, at its revision or the newest legacy one that is served.
+
+        :raises taut.errors.InvalidParams: the params do not fit.
+        """
+        params = models.decode_params("initialize", message.params, models.LATEST_LEGACY)
+        revision = params.protocol_version
+        return Caller(
+            revision=revision if revision in self.legacy else self.legacy[-1],
+            capabilities=params.capabilities,
+            implementation=params.client_info,
         )
 
     def initialize_result(self, revision: str) -> models.InitializeResult:
@@ -207,16 +220,11 @@ class ServerPeer(Peer):
             raise UnsupportedProtocolVersion.of(params.protocol_version, self.profile.modern)
         if self._caller is not None:
             raise InvalidRequest(f"Expected one initialize, got a second; revision {self.revision} is agreed")
-        params = models.decode_params("initialize", message.params, models.LATEST_LEGACY)
-        revision = params.protocol_version
-        if revision not in self.profile.legacy:
-            revision = self.profile.legacy[-1]
-        self._caller = caller = Caller(
-            revision=revision, capabilities=params.capabilities, implementation=params.client_info
-        )
+        self._caller = caller = self.profile.agree(message)
+        revision = caller.revision
         self.era = Era.LEGACY
         self.revision = revision
-        self.remote_capabilities = params.capabilities
+        self.remote_capabilities = caller.capabilities
         self.log_level = DEFAULT_LOG_LEVEL
         self._routes = self.profile.routes(revision)
         Request(self, message, caller, meta, answers, b"").respond(self.profile.initialize_result(revision))

@@ -66,6 +66,11 @@ class Context:
         return self._request.caller.revision
 
     @property
+    def principal(self) -> str:
+        """Whom the transport has authenticated; empty where nobody asks."""
+        return self._request.principal
+
+    @property
     def meta(self) -> models.RequestMeta | None:
         """The request's ``_meta``: trace context, and what the client added."""
         return self._request.meta
@@ -128,6 +133,15 @@ class Context:
         send(*args)
         self._connection.flush_soon()
 
+    def close_stream(self) -> bool:
+        """Let the client hang up until there is news, so that a long wait holds no connection open.
+
+        The client comes back by itself, and gets what was said meanwhile, once and in order. That takes a legacy client
+        of revision 2025-11-25 ("polling", SEP-1699) on HTTP, and a server that keeps events: for any other one nothing
+        happens, and False is returned.
+        """
+        return self._connection.close_stream()
+
     # -- asking the client
 
     async def ask(self, **questions: Question) -> dict[str, Any]:
@@ -141,6 +155,7 @@ class Context:
         if self.cancelled:
             raise LocalProtocolError(f"{self._request.method} has ended: nobody is left to ask")
         for question in questions.values():
+            self._connection.check_asking(question.method)
             question.check(self.client)
         if self._rounds is not None:
             return self._rounds.answers(questions)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from taut import models
+from taut.errors import MethodNotFound
+from taut.mcp.http.auth import Auth
 from taut.mcp.http.endpoint import Endpoint
 from taut.mcp.http.guard import LOOPBACK, Guard
+from taut.mcp.http.legacy import Legacy
 from taut.mcp.http.reply import Response
+from taut.mcp.http.sessions import Session, SessionOptions, Sessions
+from taut.mcp.http.streams import SessionResponse
 from taut.mcp.http.values import ParamHeaders
 from taut.mcp.inbound import Request
+from taut.mcp.peer import Notification
 from taut.server.methods import METHODS
 from taut.transport.http.asgi import AsgiApp
 from taut.transport.http.exchange import Exchange
 from taut.transport.http.options import HttpOptions
+from taut.transport.http.session import Host, SessionExchange
 
 if TYPE_CHECKING:
     from taut.server.server import Server
@@ -25,7 +34,7 @@ WILDCARDS = ("", "0.0.0.0", "::")
 
 
 class ServerExchange(Exchange):
-    """An exchange with the server's handlers behind it."""
+    """An exchange of the modern era, with the server's handlers behind it."""
 
     def __init__(self, server: Server, response: Response) -> None:
         super().__init__(response, server.limits)
@@ -40,15 +49,73 @@ class ServerExchange(Exchange):
         self.server.subscriptions.close_of(self)
 
 
-def asgi_app(server: Server, path: str, guard: Guard) -> AsgiApp:
+class ServerSessionExchange(SessionExchange):
+    """An exchange of the legacy era, with the server's handlers behind it."""
+
+    def __init__(self, server: Server, response: SessionResponse, host: Host) -> None:
+        super().__init__(response, server.limits, host)
+        self.server = server
+
+    def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
+        """Hand the request to its method's handler."""
+        handler = METHODS.get(request.method)
+        if handler is None:  # of an extension that was declared
+            raise MethodNotFound(f"Method not found: {request.method}")
+        return handler(self.server, request, self)
+
+
+def asgi_app(
+    server: Server,
+    path: str,
+    guard: Guard,
+    *,
+    sessions: bool | SessionOptions = True,
+    auth: Auth | None = None,
+) -> AsgiApp:
     """Return the application that serves ``server`` at ``path``."""
 
     def param_headers(name: str) -> ParamHeaders | None:
         tool = server.tools.get(name)
         return None if tool is None else tool.param_headers
 
-    endpoint = Endpoint(lambda: server.profile, param_headers, guard=guard, limits=server.limits)
-    return AsgiApp(endpoint, lambda response: ServerExchange(server, response), server.running, path=path)
+    endpoint = Endpoint(lambda: server.profile, param_headers, guard=guard, limits=server.limits, auth=auth)
+    host = _add_legacy(server, endpoint, sessions)
+
+    def exchange(response: Response) -> Exchange:
+        if isinstance(response, SessionResponse):
+            return ServerSessionExchange(server, response, host)
+        return ServerExchange(server, response)
+
+    @contextlib.asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        async with server.running():
+            try:
+                yield
+            finally:
+                await host.close()
+
+    return AsgiApp(endpoint, exchange, running, path=path)
+
+
+def _add_legacy(server: Server, endpoint: Endpoint, options: bool | SessionOptions) -> Host:
+    """Serve the legacy era at ``endpoint``, if the server speaks any of its revisions."""
+    sessions = Sessions(None if isinstance(options, bool) else options, limits=server.limits)
+    host = Host(endpoint, sessions, server.subscriptions)
+
+    def on_notification(session: Session, notification: Notification) -> None:
+        changed = server.on_roots_changed
+        if notification.method == "notifications/roots/list_changed" and changed is not None:
+            voice = host.voice(session)
+            voice.call_back(changed, voice)
+
+    if not models.LEGACY.isdisjoint(server.revisions):
+        endpoint.legacy = Legacy(
+            lambda: server.profile,
+            None if options is False else sessions,
+            limits=server.limits,
+            on_notification=on_notification,
+        )
+    return host
 
 
 def run_http(
@@ -65,5 +132,11 @@ def run_http(
     if options.workers > 1:
         # Made before they part, so that each opens what another sealed.
         server.state_sealer()
-    app = asgi_app(server, options.path, Guard(allowed_hosts, options.allowed_origins))
+    app = asgi_app(
+        server,
+        options.path,
+        Guard(allowed_hosts, options.allowed_origins),
+        sessions=options.keeps_sessions,
+        auth=options.auth,
+    )
     serve(app, options, on_listening or (lambda url: None))

@@ -120,13 +120,13 @@ def _subscribe(server: Server, request: Request, connection: Conversation) -> Wo
         entry.template.match(uri) is not None for entry in server.templates
     ):
         raise ResourceNotFound.of(uri)
-    server.subscriptions.subscribe(connection, uri)
+    server.subscriptions.subscribe(connection.subscriber, uri)
     request.respond({})
     return None
 
 
 def _unsubscribe(server: Server, request: Request, connection: Conversation) -> Work:
-    server.subscriptions.unsubscribe(connection, request.params().uri)
+    server.subscriptions.unsubscribe(connection.subscriber, request.params().uri)
     request.respond({})
     return None
 

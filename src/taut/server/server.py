@@ -32,8 +32,11 @@ from taut.server.context import Context
 from taut.server.registry import PromptEntry, Registry, ResourceEntry, SkillEntry, TemplateEntry, ToolEntry
 from taut.server.subscriptions import Subscriptions
 from taut.transport.base import Transport
+from taut.transport.conversation import Conversation
 
 if TYPE_CHECKING:
+    from taut.mcp.http.auth import Auth
+    from taut.mcp.http.sessions import SessionOptions
     from taut.mcp.sealing import StateSealer
     from taut.server.tasks import Tasks
     from taut.transport.http.asgi import AsgiApp
@@ -102,9 +105,9 @@ class Server:
         self.limits = limits
         self.lifespan_state: Any = None
         self.subscriptions = Subscriptions()
-        #: Called with the connection when a legacy client says that its roots changed; may be async.
-        self.on_roots_changed: Callable[[ServerConnection], object] | None = None
-        self._revisions = tuple(revisions)
+        #: Called with the conversation when a legacy client says that its roots changed; may be async.
+        self.on_roots_changed: Callable[[Conversation], object] | None = None
+        self.revisions = tuple(revisions)
         self._lifespan = lifespan
         self._threads = threads
         self._executor: ThreadPoolExecutor | None = None
@@ -289,7 +292,7 @@ class Server:
                 self.implementation,
                 registration.capabilities(self),
                 instructions=self.instructions,
-                revisions=self._revisions,
+                revisions=self.revisions,
             )
         return self._profile
 
@@ -396,17 +399,23 @@ class Server:
         *,
         allowed_hosts: Iterable[str] = LOOPBACK,
         allowed_origins: Iterable[str] = (),
+        sessions: bool | SessionOptions = True,
+        auth: Auth | None = None,
     ) -> AsgiApp:
         """Return an ASGI application with the MCP endpoint at ``path``, to be served or mounted.
 
         ``allowed_hosts`` are the names that clients may reach it by, with a port or for any port; ``allowed_origins``
         the web pages that may, besides those on allowed hosts. ``"*"`` allows all: then a proxy has to check.
 
+        ``sessions`` says how the sessions of legacy clients are kept (`taut.SessionOptions`). With False there are
+        none, so that any process may answer any request; what needs a session is refused then: questions to the client,
+        subscriptions, log levels. ``auth`` finds out who asks (`taut.mcp.http.auth.Auth`).
+
         :raises taut.errors.ConfigError: a name that can never match.
         """
         from taut.server.http import asgi_app
 
-        return asgi_app(self, path, Guard(allowed_hosts, allowed_origins))
+        return asgi_app(self, path, Guard(allowed_hosts, allowed_origins), sessions=sessions, auth=auth)
 
     def run(
         self,

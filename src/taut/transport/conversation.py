@@ -77,6 +77,21 @@ class Conversation:
         """Send a request to the peer and return its decoded result."""
         raise LocalProtocolError(f"{method} cannot be asked here: nothing carries requests to this peer")
 
+    def check_asking(self, method: str) -> None:
+        """Refuse to `ask` where that cannot work, whatever the peer declared.
+
+        :raises taut.errors.RemoteError: it cannot; says what would have to be different.
+        """
+
+    def close_stream(self) -> bool:
+        """Let a client that can come back hang up until there is news; False where there is no such client."""
+        return False
+
+    @property
+    def subscriber(self) -> Conversation:
+        """Who hears of what the peer subscribes to here."""
+        return self
+
     def tell(self, method: str, params: object = msgspec.UNSET) -> None:
         """Send a notification that belongs to no request; nothing carries it by default."""
 

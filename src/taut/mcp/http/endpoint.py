@@ -1,13 +1,19 @@
-"""The MCP endpoint of the modern era (2026-07-28), sans-I/O: every check between a POST and its handler.
+"""The MCP endpoint, sans-I/O: every check between an HTTP request and its handler.
 
-The driver hands over the head with `admit`, then the body with `receive`, and calls `leave` at the end of every
-exchange that was admitted. The first check that fails decides: Host and Origin, method, content type, Accept, JSON,
-notification, envelope, ``_meta``, headers against body, revision, method, arguments in headers.
+The driver hands over the head with `admit`; has it authenticated with `authenticate` where `auth` is not None; hands
+over the body with `receive`, or what is no POST with `listen`; and calls `leave` at the end of every exchange that was
+admitted.
+
+Each request decides its era: a revision of the legacy era in ``MCP-Protocol-Version``, or none, is for `Legacy`. For
+all others the first check that fails decides: Host and Origin, method, content type, Accept, JSON, notification,
+envelope, ``_meta``, headers against body, revision, method, arguments in headers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+
+from msgspec import UNSET
 
 import msgspec
 
@@ -24,9 +30,12 @@ from taut.errors import (
     RemoteProtocolError,
     UnsupportedProtocolVersion,
 )
+from taut.mcp.http.auth import Auth
 from taut.mcp.http.guard import Guard
 from taut.mcp.http.head import Head, Headers, read_head
+from taut.mcp.http.legacy import Legacy
 from taut.mcp.http.reply import Reply, Response, error_reply, refusal
+from taut.mcp.http.streams import Reader
 from taut.mcp.http.values import ParamHeaders, decode_value
 from taut.mcp.inbound import Caller, Request
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
@@ -50,12 +59,17 @@ NAMED = {
 #: Distinct ``_meta`` objects remembered; each client sends the same one over and over.
 META_CACHE = 256
 RETRY_AFTER = (b"retry-after", b"1")
+NOT_AUTHENTICATED = "Expected an authenticated request"
+#: What ``MCP-Protocol-Version`` is in the legacy era.
+LEGACY_VERSIONS = frozenset({None, *(revision.encode() for revision in models.LEGACY)})
+PRESENT_KEY = models.PROTOCOL_VERSION_KEY.encode()
 
 
 class Endpoint:
     """Checks requests to one server, from any number of clients.
 
     ``profile`` returns what the server says of itself as of now; ``param_headers`` the compiled table of a tool.
+    Without ``legacy`` there is no legacy era here, without ``auth`` nobody is asked who it is.
     """
 
     def __init__(
@@ -65,8 +79,12 @@ class Endpoint:
         *,
         guard: Guard,
         limits: Limits = DEFAULT_LIMITS,
+        legacy: Legacy | None = None,
+        auth: Auth | None = None,
     ) -> None:
         self.limits = limits
+        self.legacy = legacy
+        self.auth = auth
         #: Exchanges that were admitted and have not left.
         self.open = 0
         self._profile = profile
@@ -90,9 +108,14 @@ class Endpoint:
         problem = self._guard.problem(known.get(b"host"), known.get(b"origin"))
         if problem is not None:
             return refusal(403, problem)
-        if method != "POST":
-            return refusal(405, f"Expected POST, got {method}", headers=((b"allow", b"POST"),))
-        refused = head.refuse_types()
+        if self.auth is not None:
+            head.principal = None
+        head.legacy = self.legacy is not None and known.get(VERSION) in LEGACY_VERSIONS
+        if method == "POST":
+            refused = head.refuse_types()
+        else:
+            head.method = method
+            refused = self._refuse_method(head)
         if refused is not None:
             return refused
         length = head.content_length
@@ -107,6 +130,26 @@ class Endpoint:
         self.open += 1
         return None
 
+    def _refuse_method(self, head: Head) -> Reply | None:
+        """Return the refusal of what is no POST: only sessions have other methods."""
+        allowed = b"POST"
+        if head.legacy and self.legacy is not None and self.legacy.sessions is not None:
+            if head.method == "GET":
+                return head.refuse_listener()
+            if head.method == "DELETE":
+                return None
+            allowed = b"GET, POST, DELETE"
+        return refusal(
+            405, f"Expected {allowed.decode()}, got {head.method[:20]}", headers=((b"allow", allowed),)
+        )
+
+    def authenticate(self, head: Head, now: float) -> Reply | Awaitable[Reply | None] | None:
+        """Find out whom an admitted request comes from; return the refusal, if that is what it gets.
+
+        ``now`` are seconds since the epoch. What has not been through here is not worked on, where there is an `auth`.
+        """
+        return None if self.auth is None else self.auth.admit(head, now)
+
     def leave(self) -> None:
         """End an exchange that was admitted."""
         self.open -= 1
@@ -119,15 +162,29 @@ class Endpoint:
 
     # -- the body
 
+    def listen(self, head: Head) -> Reader | Reply:
+        """Take an admitted request that is no POST; return who listens, or what is answered."""
+        if head.principal is None:
+            return refusal(401, NOT_AUTHENTICATED)
+        assert self.legacy is not None
+        return self.legacy.listen(head) if head.method == "GET" else self.legacy.end(head)
+
     def receive(self, head: Head, body: bytes | bytearray) -> Response | Reply:
-        """Take the body of an admitted request; return the request to work on, or its answer."""
+        """Take the body of an admitted POST; return the request to work on, or what is answered."""
+        if head.principal is None:
+            return refusal(401, NOT_AUTHENTICATED)
+        legacy = self.legacy if head.legacy else None
         limits = self.limits
         try:
             message = parse(
                 body, max_depth=limits.max_depth, max_digits=limits.max_digits, max_keys=limits.max_keys
             )
         except RemoteProtocolError as error:
+            if legacy is not None:
+                return legacy.reject(head, error)
             return error_reply(error, None if error.is_answer else error.id)
+        if legacy is not None and not _names_modern(message):
+            return legacy.receive(head, message)
         try:
             if message.kind == Kind.REQUEST:
                 return self._on_request(head, message)
@@ -172,14 +229,28 @@ class Endpoint:
             mirrored = self._param_headers(message.name)
             if mirrored is not None:
                 mirrored.check(head.known, message.arguments)
+        assert head.principal is not None
         response = Response(profile.result_meta)
-        request = Request(response, message, caller, meta, response.answers, profile.result_members)
+        request = Request(
+            response, message, caller, meta, response.answers, profile.result_members, head.principal
+        )
         response.request = request
         if method == "server/discover":
             request.params()
             request.respond(profile.discover_result())
             return response.reply()
         return response
+
+
+def _names_modern(message: Envelope) -> bool:
+    """Whether a message without a modern header is a modern one all the same, and to be told so."""
+    meta = message.meta
+    if meta is None or message.method == "initialize" or PRESENT_KEY not in bytes(meta):
+        return False
+    try:
+        return decode_meta(message).protocol_version is not UNSET
+    except InvalidParams:
+        return False  # the era that is asked for says what is wrong with it
 
 
 def _check_headers(head: Head, message: Envelope, revision: str) -> None:

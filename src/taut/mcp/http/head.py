@@ -15,16 +15,23 @@ JSON = b"application/json"
 EVENTS = b"text/event-stream"
 #: What nearly every client sends, letter for letter.
 USUAL_ACCEPT = b"application/json, text/event-stream"
-_KNOWN = frozenset({b"host", b"origin", b"content-type", b"content-length", b"accept"})
+_KNOWN = frozenset(
+    {b"host", b"origin", b"content-type", b"content-length", b"accept", b"authorization", b"last-event-id"}
+)
 
 
 class Head:
     """The headers of a request that matter here, by lower-case name."""
 
-    __slots__ = ("known", "repeated")
+    __slots__ = ("known", "legacy", "method", "principal", "repeated")
 
     def __init__(self) -> None:
         self.known: dict[bytes, bytes] = {}
+        self.method = "POST"
+        #: Whether the revision that it names is a legacy one, or none is named.
+        self.legacy = False
+        #: Whom the request comes from; empty where nobody asks, None while it is not known.
+        self.principal: str | None = ""
         #: A header that came twice and has no business to: intermediaries may have read the other one.
         self.repeated: bytes | None = None
 
@@ -42,10 +49,17 @@ class Head:
             shown = "none" if content_type is None else content_type[:100].decode("latin-1")
             return refusal(415, f"Expected Content-Type application/json, got {shown}")
         accept = known.get(b"accept")
-        if accept != USUAL_ACCEPT and not _accepts(accept):
+        if accept != USUAL_ACCEPT and not _accepts(accept) and not (accept is None and self.legacy):
             shown = "none" if accept is None else accept[:100].decode("latin-1")
             return refusal(406, f"Expected Accept with application/json and text/event-stream, got {shown}")
         return None
+
+    def refuse_listener(self) -> Reply | None:
+        """Return the refusal of a client that asks for a stream and cannot read it."""
+        accept = self.known.get(b"accept")
+        if accept is None or not _ranges(accept).isdisjoint((EVENTS, b"text/*", b"*/*")):
+            return None
+        return refusal(406, f"Expected Accept with text/event-stream, got {accept[:100].decode('latin-1')}")
 
 
 def read_head(headers: Headers) -> Head:
@@ -76,11 +90,16 @@ def _accepts(accept: bytes | None) -> bool:
     """Whether both types are acceptable; a wildcard stands for what it covers."""
     if accept is None:
         return False
+    ranges = _ranges(accept)
+    return b"*/*" in ranges or (
+        not ranges.isdisjoint((JSON, b"application/*")) and not ranges.isdisjoint((EVENTS, b"text/*"))
+    )
+
+
+def _ranges(accept: bytes) -> set[bytes]:
     ranges = set()
     for item in accept.lower().split(b","):
         media, *parameters = (part.strip() for part in item.split(b";"))
         if not any(part.startswith(b"q=0") and not part.strip(b"q=0.") for part in parameters):
             ranges.add(media)
-    return b"*/*" in ranges or (
-        not ranges.isdisjoint((JSON, b"application/*")) and not ranges.isdisjoint((EVENTS, b"text/*"))
-    )
+    return ranges

@@ -21,7 +21,7 @@ from taut.errors import (
 from taut.mcp.inbound import Request, RequestState
 from taut.mcp.terms import wire_code
 
-__all__ = ["STREAM_HEADERS", "Reply", "Response", "refusal"]
+__all__ = ["STREAM_HEADERS", "Reply", "Response", "legacy_refusal", "legacy_reply", "refusal"]
 
 #: JSON-RPC error code -> HTTP status (2026-07-28, "Streamable HTTP"); any other is an answer like a result.
 STATUS = {
@@ -65,11 +65,27 @@ def refusal(status: int, message: str, *, code: int = INVALID_REQUEST, headers: 
     return Reply(status, out.take(), headers)
 
 
+def legacy_refusal(status: int, message: str, *, code: int = INVALID_REQUEST, headers: Fields = ()) -> Reply:
+    """Return the same as a legacy client expects it: with the id null."""
+    out = Outgoing()
+    out.error(None, code, message, null_id=True)
+    return Reply(status, out.take(), headers)
+
+
 def error_reply(error: RemoteError | ProtocolError, raw_id: bytes | None) -> Reply:
     """Return the reply to a message that is not worked on."""
     out = Outgoing()
     out.error(raw_id, error.code, error.message, UNSET if error.data is None else error.data)
     return Reply(STATUS.get(error.code, 200), out.take())
+
+
+def legacy_reply(status: int, error: RemoteError | ProtocolError, raw_id: bytes | None) -> Reply:
+    """Return the reply to a message of a legacy client that is not worked on."""
+    out = Outgoing()
+    out.error(
+        raw_id, error.code, error.message, UNSET if error.data is None else error.data, null_id=raw_id is None
+    )
+    return Reply(status, out.take())
 
 
 class Response:

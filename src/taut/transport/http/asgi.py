@@ -2,7 +2,7 @@
 
 An answer that is there when the handler returns is sent as one JSON body. Otherwise the exchange is followed: the first
 notification, or `quiet_s` seconds of silence, begin a stream of events; then comments keep it alive. A client that
-goes away withdraws its request.
+goes away withdraws its request; in the legacy era it may come back for the answer.
 
 Contract with the server: ``exchange`` makes the `Exchange` of an accepted request, ``running`` is the context in which
 requests are served. It is entered at ``lifespan.startup`` or, where nobody sends that (a mounted application), with
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -20,6 +22,7 @@ from taut.mcp.http.endpoint import Endpoint
 from taut.mcp.http.head import Head
 from taut.mcp.http.reply import STREAM_HEADERS, Reply, Response, refusal
 from taut.transport.http.exchange import Exchange
+from taut.transport.http.session import Listening
 
 __all__ = ["AsgiApp"]
 
@@ -56,7 +59,7 @@ class AsgiApp:
         self._running = running
         self._quiet_s = quiet_s
         self._body_s = body_s
-        self._followed: set[Exchange] = set()
+        self._followed: set[Exchange | Listening] = set()
         self._lives: dict[asyncio.AbstractEventLoop, _Life] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +91,7 @@ class AsgiApp:
         return life is not None and life.ready
 
     def begin(self, head: Head, body: bytes | bytearray) -> Reply | Exchange:
-        """Work on an admitted request as far as that goes without waiting.
+        """Work on an admitted POST as far as that goes without waiting.
 
         Returns its whole answer or, where more is to come, the exchange to `follow`.
         """
@@ -110,10 +113,21 @@ class AsgiApp:
             await _send_reply(send, head)
             return
         try:
+            refused = self.endpoint.authenticate(head, time.time())
+            if inspect.isawaitable(refused):
+                refused = await refused
+            if refused is not None:
+                await _send_reply(send, refused)
+                return
             if not self.ready(asyncio.get_running_loop()):
                 await self.start()
-            body = await self._read(receive)
-            answer = body if isinstance(body, Reply) else self.begin(head, body)
+            answer: Reply | Exchange | Listening
+            if head.method == "POST":
+                body = await self._read(receive)
+                answer = body if isinstance(body, Reply) else self.begin(head, body)
+            else:
+                reader = self.endpoint.listen(head)
+                answer = reader if isinstance(reader, Reply) else Listening(reader)
             if isinstance(answer, Reply):
                 await _send_reply(send, answer)
             else:
@@ -144,7 +158,7 @@ class AsgiApp:
             return refusal(408, f"Expected the whole body within {self._body_s:g} s")
         return body
 
-    async def follow(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+    async def follow(self, exchange: Exchange | Listening, receive: Receive, send: Send) -> None:
         """Send what ``exchange`` says until it has ended; a client that goes away withdraws its request."""
         watch = asyncio.get_running_loop().create_task(_watch(receive, exchange))
         self._followed.add(exchange)
@@ -157,7 +171,7 @@ class AsgiApp:
             watch.cancel()
             await exchange.wait_closed()
 
-    async def _send_all(self, exchange: Exchange, send: Send) -> None:
+    async def _send_all(self, exchange: Exchange | Listening, send: Send) -> None:
         response = exchange.response
         started = False
         while True:
@@ -239,11 +253,11 @@ class _Life:
         await self._task
 
 
-async def _watch(receive: Receive, exchange: Exchange) -> None:
-    """Cancel the exchange when its client goes away."""
+async def _watch(receive: Receive, exchange: Exchange | Listening) -> None:
+    """Tell the exchange when its client goes away."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    exchange.cancel("the client closed the response stream")
+    exchange.abandon("the client closed the response stream")
 
 
 async def _send_reply(send: Send, reply: Reply) -> None:

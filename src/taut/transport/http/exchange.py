@@ -35,7 +35,11 @@ class Exchange(Conversation):
     def flush_soon(self) -> None:
         """Wake the follower; a client that has let too much pile up has stopped following."""
         if self.response.unsent_bytes > 2 * self.limits.max_unsent_bytes:
-            self.cancel("the client does not read")
+            self.abandon("the client does not read")
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the follower look."""
         if self._news is not None:
             self._news.set()
         elif self.on_news is not None:
@@ -72,6 +76,10 @@ class Exchange(Conversation):
 
     def shut_down(self) -> None:
         """End what would go on for as long as the client listens; the rest may still be answered."""
+
+    def abandon(self, reason: str) -> None:
+        """Know that nobody follows any more: in the modern era, that withdraws the request."""
+        self.cancel(reason)
 
     def cancel(self, reason: str) -> None:
         """Withdraw the request: nothing more is said, and its handler is cancelled."""

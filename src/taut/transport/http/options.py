@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from taut.errors import ConfigError
+from taut.mcp.http.auth import Auth
+from taut.mcp.http.sessions import SessionOptions
 
 __all__ = ["HttpOptions"]
 
@@ -43,8 +45,11 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     allowed_origins: tuple[str, ...] = ()
     #: Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; ``*`` for anyone's.
     forwarded_allow_ips: tuple[str, ...] = ()
-    #: Whether legacy clients get sessions; None: unless several workers would not share them.
-    sessions: bool | None = None
+    #: Whether legacy clients get sessions, or how they are kept (`taut.SessionOptions`); None: unless several workers
+    #: would not share them.
+    sessions: Any = None
+    #: Who finds out who asks (`taut.mcp.http.auth.Auth`); None: nobody does.
+    auth: Any = None
 
     #: Processes that accept connections.
     workers: int = 1
@@ -67,9 +72,10 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     grace_s: float = 3.0
 
     @property
-    def keeps_sessions(self) -> bool:
-        """Whether legacy clients get sessions."""
-        return self.workers == 1 if self.sessions is None else self.sessions
+    def keeps_sessions(self) -> bool | SessionOptions:
+        """Whether legacy clients get sessions, and how."""
+        sessions: bool | SessionOptions | None = self.sessions
+        return self.workers == 1 if sessions is None else sessions
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> HttpOptions:
@@ -127,6 +133,10 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             for name in ("tls_key", "tls_password", "tls_client_ca"):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{name}: expected tls_cert beside it, got none")
+        if not isinstance(self.sessions, bool | SessionOptions | None):
+            raise ConfigError(f"sessions: expected a bool or SessionOptions, got {type(self.sessions).__name__}")
+        if not isinstance(self.auth, Auth | None):
+            raise ConfigError(f"auth: expected an Auth, got {type(self.auth).__name__}")
         if self.sessions and self.workers > 1:
             raise ConfigError(
                 f"sessions: a session lives in one process, so expected workers=1 for it, got {self.workers}"

@@ -171,7 +171,7 @@ class NativeProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if isinstance(active, Exchange):
             active.on_news = None
-            active.cancel("the client closed the connection")
+            active.abandon("the client closed the connection")
             self._reap(active)
         self._drop_waiting()
 
@@ -331,6 +331,7 @@ class NativeProtocol(HttpToolsProtocol):
             and self.parser.get_method() == b"POST"
             and not self.parser.should_upgrade()
             and self.limit_concurrency is None
+            and self._endpoint.auth is None  # which may have to wait, and knows when a token has expired
             and self._app.ready(self.loop)
         )
 
