@@ -141,6 +141,11 @@ class SessionExchange(Exchange):
         return self.response.close_stream()
 
     @property
+    def session(self) -> str:
+        """The session's id, which nobody else has."""
+        return self.response.session.id
+
+    @property
     def subscriber(self) -> Conversation:
         """Who hears of changes: the session, when its request is long answered."""
         return self._host.voice(self.response.session)
@@ -174,18 +179,18 @@ class Voice(Conversation):
 
     def __init__(self, session: Session, limits: Limits) -> None:
         super().__init__(limits)
-        self.session = session
+        self._session = session
 
     def flush_soon(self) -> None:
         """Hand what was said to the stream."""
-        self.session.notices.settle()
+        self._session.notices.settle()
 
     async def drain(self) -> None:
         """Nothing piles up here: what nobody takes is given up."""
 
     def tell(self, method: str, params: object = msgspec.UNSET) -> None:
         """Notify the client."""
-        self.session.notices.tell(method, params)
+        self._session.notices.tell(method, params)
 
     async def ask(
         self,
@@ -198,7 +203,7 @@ class Voice(Conversation):
         meta: Mapping[str, Any] | None = None,
     ) -> Any:
         """Send a request to the client and return its decoded result."""
-        session = self.session
+        session = self._session
         return await _ask(
             self, session, session.notices.out, method, params, timeout_s, total_timeout_s, on_progress, meta
         )
