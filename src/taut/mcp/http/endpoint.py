@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from msgspec import UNSET
-
 import msgspec
 
 from taut import models
@@ -248,7 +246,7 @@ def _names_modern(message: Envelope) -> bool:
     if meta is None or message.method == "initialize" or PRESENT_KEY not in bytes(meta):
         return False
     try:
-        return decode_meta(message).protocol_version is not UNSET
+        return decode_meta(message).protocol_version is not msgspec.UNSET
     except InvalidParams:
         return False  # the era that is asked for says what is wrong with it
 

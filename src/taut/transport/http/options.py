@@ -134,7 +134,9 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{name}: expected tls_cert beside it, got none")
         if not isinstance(self.sessions, bool | SessionOptions | None):
-            raise ConfigError(f"sessions: expected a bool or SessionOptions, got {type(self.sessions).__name__}")
+            raise ConfigError(
+                f"sessions: expected a bool or SessionOptions, got {type(self.sessions).__name__}"
+            )
         if not isinstance(self.auth, Auth | None):
             raise ConfigError(f"auth: expected an Auth, got {type(self.auth).__name__}")
         if self.sessions and self.workers > 1:

@@ -71,6 +71,10 @@ class Listening:
         """End the stream; the client may come back to another process."""
         self.response.close()
 
+    def cancel_handlers(self) -> None:
+        """End the stream: there is no handler."""
+        self.response.close()
+
     def abandon(self, reason: str) -> None:
         """Know that the client is gone."""
         self.response.close()
