@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, Protocol, TypeAlias, final
 
 from taut.errors import TransportError
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from taut.transport.http.client_protocol import ClientConnection
     from taut.transport.http.pool import Pool
 
-__all__ = ["Answer", "Call"]
+__all__ = ["Answer", "Call", "Wire"]
+
+#: A request as it is sent; a long body stands apart from its head.
+Wire: TypeAlias = "bytes | tuple[bytes, bytes]"
 
 
 class Answer(Protocol):
@@ -41,47 +44,41 @@ class Call:
 
     __slots__ = (
         "answer",
-        "body",
         "connection",
         "deadline",
-        "fields",
-        "method",
-        "path",
         "paused",
         "pool",
-        "prefix",
         "redirects",
+        "request",
         "retried",
         "timeout_s",
+        "wire",
     )
 
     def __init__(
         self,
         pool: Pool,
-        method: bytes,
-        path: bytes,
-        prefix: bytes,
-        fields: bytes,
-        body: bytes,
+        request: tuple[bytes, bytes, bytes, bytes],
+        wire: Wire,
         answer: Answer,
         timeout_s: float | None,
         deadline: float,
     ) -> None:
         self.pool = pool
-        self.method = method
-        self.path = path
-        self.prefix = prefix
-        self.fields = fields
-        self.body = body
+        #: Method, path, header lines and body.
+        self.request = request
+        self.wire = wire
         #: None once the call has ended.
         self.answer: Answer | None = answer
         self.timeout_s = timeout_s
         self.deadline = deadline
         #: None while the call waits for one, and when it has ended.
         self.connection: ClientConnection | None = None
-        self.paused = False
-        self.retried = False
+        self.paused = self.retried = False
         self.redirects = 0
+
+    def __str__(self) -> str:
+        return b" ".join(self.request[:2])[:200].decode("latin-1")
 
     def abort(self) -> None:
         """Give the request up: nothing more is called back, and its connection is closed unless it is complete."""

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import httptools
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from taut.transport.http.pool import Pool
 
 __all__ = ["ClientConnection"]
-
-#: Bytes of a request up to which head and body are joined, for one packet.
-JOINED_BYTES = 64 * 1024
 
 # How much of the answer has come. `HEAD` is 0: it is asked for with every header.
 HEAD: Final = 0
@@ -69,10 +66,10 @@ class ClientConnection(asyncio.Protocol):
     )
 
     transport: asyncio.Transport
+    _parser: httptools.HttpResponseParser
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._parser: httptools.HttpResponseParser | None = None
         self._headers: dict[bytes, bytes] = {}
         self._stage = COMPLETE
         self._keep = True
@@ -95,15 +92,11 @@ class ClientConnection(asyncio.Protocol):
         self._stage = HEAD
         self._head_bytes = 0
         self._repeated = 0
-        body = call.body
-        size = len(body)
-        if not size and call.method in (b"GET", b"DELETE"):
-            self.transport.write(b"%b%b\r\n" % (call.prefix, call.fields))
-        elif size <= JOINED_BYTES:
-            self.transport.write(b"%b%bContent-Length: %d\r\n\r\n%b" % (call.prefix, call.fields, size, body))
+        wire = call.wire
+        if isinstance(wire, bytes):
+            self.transport.write(wire)
         else:
-            head = b"%b%bContent-Length: %d\r\n\r\n" % (call.prefix, call.fields, size)
-            self.transport.writelines((head, body))
+            self.transport.writelines(wire)
         if call.paused:
             self.transport.pause_reading()
 
@@ -115,7 +108,7 @@ class ClientConnection(asyncio.Protocol):
         """End the call: the server was silent for too long."""
         call = self.call
         if call is not None:
-            what = "the next part of the answer" if self._answering else f"an answer to {_name(call)}"
+            what = "the next part of the answer" if self._answering else f"an answer to {call}"
             self._fail(
                 AnswerTimeout(
                     f"{self._pool.peer}: expected {what} within {call.timeout_s:g} s, got nothing: "
@@ -192,8 +185,7 @@ class ClientConnection(asyncio.Protocol):
         """Nothing more comes."""
         self._ended(error)
         self._pool.lost(self)
-        self._parser = None
-        self._feed = _closed
+        del self._parser, self._feed  # they refer to us
 
     def pause_writing(self) -> None:
         """A part of the request is not written yet."""
@@ -213,35 +205,39 @@ class ClientConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer."""
-        if self._stage:
-            self._skip_trailer(name, value)
-            return
         name = name.lower()
-        if name in self._headers:
+        headers = self._headers
+        if name in headers:
             self._repeat(name, value)
         else:
-            self._headers[name] = value.rstrip()
+            headers[name] = value.rstrip()
 
     def on_headers_complete(self) -> None:
         """The head is there."""
         if self._stage:
             return  # abandoned
-        assert self._parser is not None
         status = self._parser.get_status_code()
         headers = self._headers
-        if len(headers) > self._pool.max_headers or self._head_bytes > self._pool.max_head_bytes:
+        pool = self._pool
+        if len(headers) > pool.max_headers or self._head_bytes > pool.max_head_bytes:
             self._check_size(headers)
         if status < 200:
             if status == 101:
                 raise self._invalid("the switch to another protocol (101), which was not asked for")
             self._stage = INTERIM
             return
-        if b"transfer-encoding" in headers and headers[b"transfer-encoding"].lower() != b"chunked":
-            raise self._invalid(f"the transfer coding {_text(headers[b'transfer-encoding'])}")
+        if b"keep-alive" in headers:
+            self._heed(headers[b"keep-alive"])
+        if b"transfer-encoding" in headers:
+            if headers[b"transfer-encoding"].lower() != b"chunked":
+                raise self._invalid(f"the transfer coding {_text(headers[b'transfer-encoding'])}")
+            self._headers = {
+                b"transfer-encoding": b"chunked"
+            }  # the answer's are given away; trailers come to these
         self._stage = BODY
         self._head_bytes = 0
         if 300 <= status < 400 and b"location" in headers:
-            self._pool.redirected(self, status, headers)
+            pool.redirected(self, status, headers)
         self._answer.head(status, headers)
 
     def on_body(self, chunk: bytes) -> None:
@@ -253,7 +249,6 @@ class ClientConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The answer is complete, or was an interim one."""
         if self._stage == BODY:
-            assert self._parser is not None
             self._stage = COMPLETE
             self._keep = self._parser.should_keep_alive()
         elif self._stage == INTERIM:
@@ -272,11 +267,6 @@ class ClientConnection(asyncio.Protocol):
         if self._repeated > self._pool.max_headers:
             raise self._too_large(f"{self._pool.max_headers} headers", "more")
         self._headers[name] += b", " + value.rstrip()
-
-    def _skip_trailer(self, name: bytes, value: bytes) -> None:
-        self._repeated += 1
-        if self._repeated > self._pool.max_headers:
-            raise self._too_large(f"{self._pool.max_headers} trailers", "more")
 
     def _check_size(self, headers: dict[bytes, bytes]) -> None:
         """Count what the head takes: more than the head may have come at once."""
@@ -299,9 +289,7 @@ class ClientConnection(asyncio.Protocol):
             call.answer = None
         self.used = True
         pool = self._pool
-        if b"keep-alive" in self._headers:
-            self._heed(self._headers[b"keep-alive"])
-        if not self._keep or self._unwritten:
+        if not self._keep or self._unwritten or self.idle_limit_s <= 0:
             self._stage = DEAD
             pool.remove(self)
             self.transport.abort() if self._unwritten else self.transport.close()
@@ -320,8 +308,6 @@ class ClientConnection(asyncio.Protocol):
             name, _, value = parameter.strip().partition(b"=")
             if name == b"timeout" and value.isdigit() and len(value) < 8:
                 self.idle_limit_s = min(self._pool.idle_s, int(value) - 1.0)
-                if self.idle_limit_s <= 0:
-                    self._keep = False
 
     def _fail(self, error: TransportError) -> None:
         call, self.call = self.call, None
@@ -360,7 +346,7 @@ class ClientConnection(asyncio.Protocol):
             where = "within the body" if self._stage == BODY else "within the headers"
             self._fail(
                 AnswerTruncated(
-                    f"{self._pool.peer}: expected the whole answer to {_name(call)}, got the end of the connection "
+                    f"{self._pool.peer}: expected the whole answer to {call}, got the end of the connection "
                     f"{where}{_because(error)}: the request was received, see the server's log"
                 )
             )
@@ -378,7 +364,7 @@ class ClientConnection(asyncio.Protocol):
         done = "before the request was written" if self._unwritten else "without a byte of it"
         self._fail(
             ConnectionClosed(
-                f"{self._pool.peer}: expected an answer to {_name(call)}, got the end of the connection "
+                f"{self._pool.peer}: expected an answer to {call}, got the end of the connection "
                 f"{done}{_because(error)}: see the server's log",
                 sent=not self._unwritten,
             )
@@ -398,14 +384,6 @@ class ClientConnection(asyncio.Protocol):
 
     def _too_large(self, expected: str, got: str) -> AnswerHeadTooLarge:
         return AnswerHeadTooLarge(f"{self._pool.peer}: expected at most {expected} in the answer, got {got}")
-
-
-def _closed(data: Any) -> None:
-    """In place of the parser, once it is gone."""
-
-
-def _name(call: Call) -> str:
-    return f"{_text(call.method)} {_text(call.path)}"
 
 
 def _text(value: bytes) -> str:

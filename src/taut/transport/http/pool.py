@@ -16,8 +16,9 @@ import asyncio
 import os
 import select
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Final, final
 
 from taut.errors import (
@@ -30,7 +31,7 @@ from taut.errors import (
     TautError,
     TransportError,
 )
-from taut.transport.http.call import Answer, Call
+from taut.transport.http.call import Answer, Call, Wire
 from taut.transport.http.client_protocol import ClientConnection
 from taut.transport.http.connector import Connector
 from taut.transport.http.fields import check_fields, check_request_line, encode_fields
@@ -44,10 +45,14 @@ __all__ = ["Answer", "Call", "Pool", "encode_fields"]
 
 #: Seconds of rest after which a connection is looked at before it is used: has the server closed it meanwhile?
 LOOK_AFTER_S: Final = 0.5
-#: Request lines and header blocks that are remembered as checked.
+#: Heads of requests that are remembered, checked and encoded.
 MAX_REMEMBERED: Final = 256
 #: Bytes of a redirect's body that are read to keep the connection.
 MAX_REDIRECT_BYTES: Final = 64 * 1024
+#: Methods whose requests have no body, mostly.
+BARE: Final = (b"GET", b"DELETE")
+#: Bytes of a body up to which it is joined with its head, for one packet.
+JOINED_BYTES: Final = 64 * 1024
 #: Seconds that open connections get to end when the pool is closed.
 CLOSE_S: Final = 2.0
 
@@ -88,6 +93,8 @@ class Pool:
         self.max_headers = max_headers
         self.max_head_bytes = max_head_bytes
         self.idle_s = idle_s
+        #: The loop's clock, once there is a loop.
+        self.time: Callable[[], float] = monotonic
         via = None if proxy is None else parse_proxy(proxy)
         if via is None and trust_env and uds is None:
             via = proxy_from_environment(self.url, os.environ)
@@ -104,8 +111,7 @@ class Pool:
         self._constant = b"Host: %b\r\n" % self.url.authority.encode("ascii")
         if plain is not None and plain.authorization is not None:
             self._constant += b"Proxy-Authorization: %b\r\n" % plain.authorization
-        self._prefixes: dict[tuple[bytes, bytes], bytes] = {}
-        self._checked: set[bytes] = set()
+        self._heads: dict[tuple[bytes, bytes, bytes], bytes] = {}
         self._idle: list[ClientConnection] = []  # the one used last at the end
         self._open: set[ClientConnection] = set()  # all that may carry requests
         self._ending: set[ClientConnection] = set()  # not yet lost
@@ -137,17 +143,17 @@ class Pool:
 
         :raises taut.errors.ConfigError: method, path or headers would break the request apart.
         """
-        prefix = self._prefixes.get((method, path)) or self._prefix(method, path)
         if not isinstance(headers, bytes):
             headers = encode_fields(headers)
-        elif headers not in self._checked:
-            self._check(headers)
-        loop = self._loop
-        if loop is None:
-            loop = self._start()
-        now = loop.time()
+        head = self._heads.get((method, path, headers)) or self._head(method, path, headers)
+        wire: Wire
+        if body and len(body) <= JOINED_BYTES:
+            wire = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+        else:
+            wire = encode_request(method, head, body)
+        now = self.time()
         deadline = inf if timeout_s is None else now + timeout_s
-        call = Call(self, method, path, prefix, headers, body, answer, timeout_s, deadline)
+        call = Call(self, (method, path, headers, body), wire, answer, timeout_s, deadline)
         if deadline < self._timer_at:
             self._arm(deadline)
         idle = self._idle
@@ -161,30 +167,29 @@ class Pool:
         self._wait(call)
         return call
 
-    def _prefix(self, method: bytes, path: bytes) -> bytes:
+    def _head(self, method: bytes, path: bytes, headers: bytes) -> bytes:
+        """The part of a head that does not depend on the body; checked once while it is remembered."""
         check_request_line(method, path)
-        if len(self._prefixes) >= MAX_REMEMBERED:
-            self._prefixes.clear()
-        prefix = b"%b %b%b HTTP/1.1\r\n%b" % (method, self._target_prefix, path, self._constant)
-        self._prefixes[method, path] = prefix
-        return prefix
-
-    def _check(self, headers: bytes) -> None:
         check_fields(headers)
-        if len(self._checked) >= MAX_REMEMBERED:
-            self._checked.clear()
-        self._checked.add(headers)
+        if len(self._heads) >= MAX_REMEMBERED:
+            self._heads.clear()
+        head = b"%b %b%b HTTP/1.1\r\n%b%b" % (method, self._target_prefix, path, self._constant, headers)
+        self._heads[method, path, headers] = head
+        return head
 
-    def _start(self) -> asyncio.AbstractEventLoop:
-        self._loop = loop = asyncio.get_running_loop()
-        return loop
+    def _here(self) -> asyncio.AbstractEventLoop:
+        """The pool's loop: the one in which it is first asked for."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self.time = self._loop.time
+        return self._loop
 
     def _wait(self, call: Call) -> None:
-        assert self._loop is not None
+        loop = self._here()
         if self._closed:
-            self._loop.call_soon(self.fail, call, self._gone())
+            loop.call_soon(self.fail, call, self._gone())
         elif len(self._waiting) >= self._max_waiting:
-            self._loop.call_soon(
+            loop.call_soon(
                 self.fail,
                 call,
                 PoolFull(
@@ -205,14 +210,14 @@ class Pool:
 
     def _fill(self) -> None:
         """Begin as many connections as there are calls that wait, within the limit."""
-        if self._closed or self._loop is None:
+        if self._closed:
             return
         missing = min(
             len(self._waiting) - len(self._connecting),
             self._max_connections - len(self._connecting) - len(self._open),
         )
         for _ in range(missing):
-            task = self._loop.create_task(self._connect())
+            task = self._here().create_task(self._connect())
             self._connecting.add(task)
 
     async def _connect(self) -> None:
@@ -303,8 +308,7 @@ class Pool:
 
     def report(self, error: BaseException) -> None:
         """Tell the loop's exception handler of a callback that failed."""
-        assert self._loop is not None
-        self._loop.call_exception_handler(
+        self._here().call_exception_handler(
             {"message": "an answer's receiver failed", "exception": error, "pool": repr(self)}
         )
 
@@ -319,7 +323,7 @@ class Pool:
             return
         location = headers[b"location"]
         try:
-            here = self.url._replace(target=call.path)
+            here = self.url._replace(target=call.request[1])
             there = here.join(location.decode("utf-8"))
         except (ConfigError, UnicodeDecodeError):
             raise self._refusal(status, f"a place that is no URL ({location[:100]!r})") from None
@@ -335,23 +339,15 @@ class Pool:
 
     def follow(self, call: Call, path: bytes) -> None:
         """Send the request of ``call`` to ``path`` instead."""
-        call.path = path
-        try:
-            call.prefix = self._prefixes.get((call.method, path)) or self._prefix(call.method, path)
-        except ConfigError as error:
-            self.fail(call, RedirectRefused(str(error)))
-            return
+        method, _, headers, body = call.request
+        call.request = (method, path, headers, body)
+        call.wire = encode_request(method, self._head(method, path, headers), body)
         self._resend(call)
 
     def _refusal(self, status: int, where: str) -> RedirectRefused:
         return RedirectRefused(f"{self.peer}: expected an answer, got a redirect ({status}) to {where}")
 
     # -- time
-
-    def time(self) -> float:
-        """The loop's time."""
-        assert self._loop is not None
-        return self._loop.time()
 
     def watch(self, call: Call) -> None:
         """Count the time of ``call`` from now."""
@@ -363,11 +359,10 @@ class Pool:
             self._arm(deadline)
 
     def _arm(self, at: float) -> None:
-        assert self._loop is not None
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._loop.call_at(at, self._look)
+        self._timer = self._here().call_at(at, self._look)
 
     def _look(self) -> None:
         """End what is due. The timer is not moved with each call, so mostly nothing is."""
@@ -467,6 +462,14 @@ class _Redirect:
 
     def failed(self, error: TransportError) -> None:
         """Not called: a failure is told to the call's own receiver."""
+
+
+def encode_request(method: bytes, head: bytes, body: bytes) -> Wire:
+    """Return a request as it is sent. Long bodies are not copied; some methods have none, and no length then."""
+    if not body and method in BARE:
+        return head + b"\r\n"
+    head = b"%bContent-Length: %d\r\n\r\n" % (head, len(body))
+    return head + body if len(body) <= JOINED_BYTES else (head, body)
 
 
 def is_quiet(connection: ClientConnection) -> bool:
