@@ -224,3 +224,12 @@ def legacy(then: Script, *, session: str | None = "s-1", events: bool = False) -
             await then(asked)
 
     return script
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until ``condition`` holds."""
+    for _ in range(100_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("Expected a condition to hold by now")

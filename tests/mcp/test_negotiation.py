@@ -8,6 +8,7 @@ from taut import models
 from taut.errors import (
     ConfigError,
     ConnectionClosed,
+    HttpError,
     InternalError,
     InvalidParams,
     MethodNotFound,
@@ -162,3 +163,21 @@ def test_legacy_mode_never_probes() -> None:
 def test_an_unknown_mode_is_refused_with_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"auto, legacy or one of 2024-11-05.*got 'newest'"):
         Negotiation("newest")
+
+
+def test_a_refusal_that_lists_what_was_asked_for_asks_once_more() -> None:
+    negotiation = Negotiation("auto")
+    again = negotiation.failed(negotiation.first(), unsupported("2026-07-28"))
+    assert again == PROBE
+    with pytest.raises(UnsupportedProtocolVersion):
+        negotiation.failed(again, unsupported("2026-07-28"))
+
+
+def test_a_status_tells_of_the_era_only_where_the_server_has_read_the_probe() -> None:
+    for status in (400, 404, 405, 406, 500):
+        negotiation = Negotiation("auto")
+        assert negotiation.failed(negotiation.first(), HttpError("no", status)) == INITIALIZE
+    for status in (401, 403, 429, 502, 503, 504):
+        negotiation = Negotiation("auto")
+        with pytest.raises(HttpError):
+            negotiation.failed(negotiation.first(), HttpError("no", status))

@@ -129,9 +129,10 @@ class Exchange:
             self._reading = EVENTS
             self._take_events(b"")  # what was refused behind a message that was not
             self._reading = NOTHING
-            if not self.pending.done:
+            if self.pending.done:
+                self._stop_timer()
+            else:
                 self._cut(None)
-            self._stop_timer()
             return
         parts = self._body
         body = parts[0] if len(parts) == 1 else b"".join(parts)

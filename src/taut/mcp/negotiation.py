@@ -139,7 +139,7 @@ class Negotiation:
         if isinstance(error, UnsupportedProtocolVersion):
             supported = _supported(error)
             common = _newest_common(supported)
-            if common is not None and common != step.revision and self._mode == AUTO and self._probes == 1:
+            if common is not None and self._mode == AUTO and self._probes == 1:
                 return self._probe(common)
             if supported and not any(revision in models.LEGACY for revision in supported):
                 raise error
