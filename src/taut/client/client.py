@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -34,6 +34,9 @@ from taut.mcp.negotiation import Agreement
 from taut.mcp.outbound import ProgressCallback
 from taut.mcp.peer import Notification
 from taut.transport.process import StderrSink
+
+if TYPE_CHECKING:
+    from taut.client.tasks import ClientTask
 
 __all__ = ["Client", "Serves"]
 
@@ -65,6 +68,7 @@ class Client:
     :param log_level: the least severe level that the server should send; ``info`` where there is a ``logging``
         callback in the modern era, the server's choice in the legacy one. See `set_log_level`.
     :param on_notification: gets every other notification of the server.
+    :param tasks: let `call_tool` be answered with a task, which it follows to its end; see also `start_tool`.
     :param timeout_s: seconds for one call, unless it says otherwise; None waits forever.
     :param stderr: gets the lines of a child's stderr; None passes them on to ours.
     :param http: headers, tokens, TLS, proxies and the like for a URL.
@@ -85,6 +89,7 @@ class Client:
         logging: Callable[[models.LoggingMessageParams], object] | None = None,
         log_level: str | None = None,
         on_notification: Callable[[Notification], object] | None = None,
+        tasks: bool = False,
         timeout_s: float | None = 60.0,
         connect_timeout_s: float = 30.0,
         probe_timeout_s: float = 5.0,
@@ -99,6 +104,10 @@ class Client:
         self._target = target
         self._mode = mode
         self._discovered = discovered
+        if tasks:
+            from taut.client.tasks import declaring  # here and below: few clients follow tasks
+
+            capabilities = declaring(capabilities)
         self._answers = Answers(
             sampling=sampling, elicitation=elicitation, roots=roots, declared=capabilities
         )
@@ -240,6 +249,11 @@ class Client:
         return self.agreement.server_capabilities
 
     @property
+    def capabilities(self) -> models.ClientCapabilities:
+        """What this client declares."""
+        return self._answers.capabilities
+
+    @property
     def server_info(self) -> models.Implementation | None:
         """The server's name and version, where it gave them."""
         return self.agreement.server_info
@@ -289,17 +303,51 @@ class Client:
     ) -> models.CallToolResult:
         """Call a tool. A failure of the tool itself is a result with ``is_error``; ``options`` as for `request`.
 
-        A server's questions (multi-round-trip requests) are answered with this client's callbacks.
+        A server's questions (multi-round-trip requests) are answered with this client's callbacks. A client made with
+        ``tasks`` follows a call that goes on as a task: cancelling it, or ``total_timeout_s``, cancels the task.
 
         :raises taut.errors.ToolError: the tool failed, and ``raise_on_error`` is set; with the text of its result.
         """
         params = models.CallToolParams(
             name=name, arguments=msgspec.UNSET if arguments is None else dict(arguments)
         )
-        result: models.CallToolResult = await self._with_input("tools/call", params, options)
+        if self._follows_tasks:
+            from taut.client.tasks import follow
+
+            result = await follow(self, params, options)
+        else:
+            result = await self._with_input("tools/call", params, options)
         if raise_on_error and result.is_error is True:
             raise ToolError(result.text or f"{name} failed without a word")
         return result
+
+    @property
+    def _follows_tasks(self) -> bool:
+        return models.declares(self.capabilities, f"extensions.{models.TASKS_EXTENSION}")
+
+    async def start_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        ttl_s: float | None = None,
+        **options: Any,
+    ) -> ClientTask:
+        """Call a tool and return without its result: a task that goes on at the server, if the server makes it one.
+
+        ``ttl_s`` is how long the task should be kept, which servers of 2025-11-25 may heed; ``options`` as for
+        `request`.
+        """
+        from taut.client.tasks import start
+
+        given = msgspec.UNSET if arguments is None else dict(arguments)
+        return await start(self, models.CallToolParams(name=name, arguments=given), options, ttl_s=ttl_s)
+
+    def task(self, task_id: str) -> ClientTask:
+        """Return a task of an earlier call, perhaps of another connection. Nothing is asked before it is looked at."""
+        from taut.client.tasks import ClientTask
+
+        return ClientTask(self, task_id)
 
     async def get_prompt(
         self, name: str, arguments: Mapping[str, str] | None = None, **options: Any
@@ -477,6 +525,12 @@ class Client:
     async def _with_input(
         self, method: str, params: Any, options: dict[str, Any], *, cache: str | None = None
     ) -> Any:
+        """Send a request whose result is no task; see `_call`."""
+        return no_task(await self._call(method, params, options, cache=cache))
+
+    async def _call(
+        self, method: str, params: Any, options: dict[str, Any], *, cache: str | None = None
+    ) -> Any:
         """Send a request; as long as the server asks for input, answer and send it again."""
         seen = self._changes()
         result = await self.request(method, params, **options)
@@ -491,4 +545,4 @@ class Client:
             )
         elif cache is not None and self._cache is not None:
             self._cache.put(method, cache, result, seen=seen)
-        return no_task(result)
+        return result

@@ -11,7 +11,7 @@ from taut import models
 from taut.client.answers import Answers
 from taut.errors import InputRequired, RemoteProtocolError
 
-__all__ = ["no_task", "play_rounds"]
+__all__ = ["no_task", "play_rounds", "respond"]
 
 
 async def play_rounds(
@@ -46,17 +46,21 @@ def no_task(result: Any) -> Any:
     """
     if isinstance(result, (models.CreateTaskResult, models.LegacyCreateTaskResult)):
         raise RemoteProtocolError(
-            "Expected a result, got a task: what may become one is called with request()"
+            "Expected a result, got a task: what may become one is called with start_tool()"
         )
     return result
 
 
 async def _responses(asked: models.InputRequiredResult, answers: Answers) -> dict[str, Any]:
     questions = {} if asked.input_requests is msgspec.UNSET else asked.input_requests
-    return {key: await _response(key, question, answers) for key, question in questions.items()}
+    return {key: await respond(key, question, answers) for key, question in questions.items()}
 
 
-async def _response(key: str, question: models.InputRequest, answers: Answers) -> Any:
+async def respond(key: str, question: models.InputRequest, answers: Answers) -> Any:
+    """Return the answer to one question.
+
+    :raises taut.errors.InputRequired: there is no callback for it.
+    """
     method: str = question.__struct_config__.tag  # type: ignore[assignment]  # the method is the tag
     if method not in answers:
         raise InputRequired(
