@@ -91,13 +91,21 @@ class Connection:
             self._waiting += part
             await self.settle()
 
-    async def settle(self) -> None:
-        """Deliver what was sent, as far as it is read, until nothing happens any more."""
-        for _ in range(TURNS):
-            if self._waiting and self.transport.reading and not self.transport.is_closing():
-                data = bytes(self._waiting)
-                self._waiting.clear()
-                self.protocol.data_received(data)
+    def feed(self, data: bytes) -> None:
+        """Send ``data`` as one read, and do not wait for what comes of it."""
+        self._waiting += data
+        self._deliver()
+
+    def _deliver(self) -> None:
+        if self._waiting and self.transport.reading and not self.transport.is_closing():
+            data = bytes(self._waiting)
+            self._waiting.clear()
+            self.protocol.data_received(data)
+
+    async def settle(self, turns: int | None = None) -> None:
+        """Deliver what was sent, as far as it is read, until nothing happens any more; or for so many turns."""
+        for _ in range(turns or TURNS):
+            self._deliver()
             await asyncio.sleep(0)
 
     async def lose(self) -> None:

@@ -13,6 +13,7 @@ import logging
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
@@ -37,6 +38,8 @@ logger = logging.getLogger("taut")
 STUBBORN_S = 2.0
 #: Eager tasks (3.12+) run to their first wait without a turn of the loop.
 EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+#: Most exchanges never have a task: a set is made for the first.
+NONE: frozenset[asyncio.Task[None]] = frozenset()
 
 
 class Conversation:
@@ -51,8 +54,8 @@ class Conversation:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self.limits = limits
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._callbacks: set[asyncio.Task[None]] = set()
+        self._tasks: AbstractSet[asyncio.Task[None]] = NONE
+        self._callbacks: AbstractSet[asyncio.Task[None]] = NONE
 
     # -- how bytes travel
 
@@ -157,8 +160,7 @@ class Conversation:
             return
         if inspect.isawaitable(waiting):
             task = self.loop.create_task(_finished(waiting))
-            self._callbacks.add(task)
-            task.add_done_callback(self._callbacks.discard)
+            self._callbacks = _kept(task, self._callbacks)
 
     def spawn(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` as the one task of ``request``; the peer's cancellation cancels it."""
@@ -171,8 +173,7 @@ class Conversation:
         except ProtocolError as error:
             _cancel(task, work, None)
             request.fail(error)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks = _kept(task, self._tasks)
 
     async def _guard(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -210,6 +211,14 @@ class Conversation:
         """Cancel the callbacks that are still running."""
         for task in self._callbacks:
             task.cancel()
+
+
+def _kept(task: asyncio.Task[None], among: AbstractSet[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Return ``among`` with ``task`` in it until that ends."""
+    tasks = among if isinstance(among, set) else set()
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return tasks
 
 
 async def _finished(waiting: Awaitable[object]) -> None:

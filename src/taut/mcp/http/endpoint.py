@@ -61,6 +61,7 @@ NOT_AUTHENTICATED = "Expected an authenticated request"
 #: What ``MCP-Protocol-Version`` is in the legacy era.
 LEGACY_VERSIONS = frozenset({None, *(revision.encode() for revision in models.LEGACY)})
 PRESENT_KEY = models.PROTOCOL_VERSION_KEY.encode()
+REQUEST = Kind.REQUEST
 
 
 class Endpoint:
@@ -184,7 +185,7 @@ class Endpoint:
         if legacy is not None and not _names_modern(message):
             return legacy.receive(head, message)
         try:
-            if message.kind == Kind.REQUEST:
+            if message.kind is REQUEST:
                 return self._on_request(head, message)
             if message.kind == Kind.NOTIFICATION:
                 self._check_revision(head)
@@ -256,6 +257,9 @@ def _check_headers(head: Head, message: Envelope, revision: str) -> None:
 
     :raises taut.errors.HeaderMismatch: they do not, or one of them came twice.
     """
+    said = (revision, message.method, message.name, message.uri)
+    if said == head.agreed:
+        return
     known = head.known
     if head.repeated is not None:
         raise HeaderMismatch(f"Header mismatch: {head.repeated.decode('latin-1')} came twice")
@@ -264,6 +268,7 @@ def _check_headers(head: Head, message: Envelope, revision: str) -> None:
     _agree("Mcp-Method", known.get(METHOD), method)
     member = NAMED.get(method)
     if member is None:
+        head.agreed = said
         return
     name = message.name if member == "name" else message.uri if member == "uri" else _task_id(message)
     if name is None:
@@ -278,6 +283,8 @@ def _check_headers(head: Head, message: Envelope, revision: str) -> None:
             raise _mismatch("Mcp-Name", decoded, name)
     elif raw is None:
         raise _absent("Mcp-Name")
+    if member in ("name", "uri"):
+        head.agreed = said
 
 
 def _task_id(message: Envelope) -> str | None:

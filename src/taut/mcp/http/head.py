@@ -23,7 +23,7 @@ _KNOWN = frozenset(
 class Head:
     """The headers of a request that matter here, by lower-case name."""
 
-    __slots__ = ("known", "legacy", "method", "principal", "repeated")
+    __slots__ = ("agreed", "known", "legacy", "method", "principal", "repeated")
 
     def __init__(self) -> None:
         self.known: dict[bytes, bytes] = {}
@@ -34,6 +34,8 @@ class Head:
         self.principal: str | None = ""
         #: A header that came twice and has no business to: intermediaries may have read the other one.
         self.repeated: bytes | None = None
+        #: What a body has said in agreement with this head: one that says it again is not compared again.
+        self.agreed: tuple[str | None, ...] = ()
 
     @property
     def content_length(self) -> int | None:

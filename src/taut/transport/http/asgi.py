@@ -100,8 +100,7 @@ class AsgiApp:
             return answer
         exchange = self._exchange(answer)
         exchange.begin()
-        response = exchange.response
-        return response.reply() if response.ended and not response.streams else exchange
+        return answer.reply() if answer.ended and not answer.streams else exchange
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))

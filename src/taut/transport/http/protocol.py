@@ -50,6 +50,7 @@ CROSSING_S = 0.1
 CHUNK_BYTES = 16
 
 BETWEEN, HEAD, BODY = range(3)
+VERSIONS = ("1.1", "1.0")
 
 RETRY_AFTER = (b"retry-after", b"1")
 
@@ -153,6 +154,8 @@ class NativeProtocol(HttpToolsProtocol):
         self._pieces = 0
         #: Bytes of it in reads after the one with which its head or body began.
         self._fed = 0
+        #: Bytes of its body that follow behind what llhttp takes for the end of the message.
+        self._untold = 0
 
     # -- the connection
 
@@ -248,12 +251,9 @@ class NativeProtocol(HttpToolsProtocol):
         idle, part, message, size = self._idle, self._part, self._message, self._size
         self._idle = False
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            else:
-                self._unsupported_upgrade_warning()
+            rest = self._take(data)
+            while rest:
+                rest = self._parse(rest)
         except httptools.HttpParserCallbackError as error:
             raise error.__context__ or error from None  # a mistake of ours
         except httptools.HttpParserError:
@@ -265,6 +265,27 @@ class NativeProtocol(HttpToolsProtocol):
             self._count(len(data), self._size - size)
         elif idle and self._part == BETWEEN and message + 1 == self._message and len(self._queue) == 1:
             self._remember(data)
+
+    def _parse(self, data: bytes) -> bytes:
+        """Let llhttp read ``data``; return what is left of it behind a request for another protocol."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self._should_upgrade():
+                return self._take(data[upgrade.args[0] :])
+            self.handle_websocket_upgrade()
+        return b""
+
+    def _take(self, data: bytes) -> bytes:
+        """Take the body that llhttp does not read, as far as it is there; return what is behind it."""
+        if not self._untold:
+            return data
+        body, rest = data[: self._untold], data[self._untold :]
+        self._untold -= len(body)
+        self.on_body(body)
+        if not self._untold:
+            self.on_message_complete()
+        return rest
 
     def handle_websocket_upgrade(self) -> None:
         self._shared.sweep.discard(self)
@@ -289,7 +310,8 @@ class NativeProtocol(HttpToolsProtocol):
             return
         end = data.find(b"\r\n\r\n") + 4
         # Framed by its length, with nothing before or after it, and nothing else to heed.
-        plain = b"content-length" in turn.answer.known and turn.keep_alive and not turn.expects
+        plain = turn.keep_alive and not turn.expects and not self.parser.should_upgrade()
+        plain = plain and b"content-length" in turn.answer.known
         if plain and end + self._size == len(data):
             self._shared.remember(data[:end], turn.answer, len(data))
 
@@ -320,16 +342,32 @@ class NativeProtocol(HttpToolsProtocol):
             sum([len(name) + len(value) for name, value in headers]) + len(self.url) > patience.max_head_bytes
         ):
             self._break_off(refusal(431, f"Expected at most {patience.max_head_bytes} bytes of headers"))
+        elif self.parser.get_http_version() not in VERSIONS:
+            self._break_off(refusal(505, "Expected HTTP/1.1"))
+        elif self.parser.should_upgrade() and not self._should_upgrade() and not self._keep_to_http():
+            self._break_off(refusal(400, "Expected a body with a length, and no tunnel"))
         elif self._is_ours():
             self._judge()
         else:
             self._pass_on()
 
+    def _keep_to_http(self) -> bool:
+        """Whether a request to change the protocol can be read as if it did not ask for that (RFC 9110, section 7.8).
+
+        Some HTTP/2 clients ask with their first request. To llhttp it has no body, so that is read here.
+        """
+        names = [name for name, _ in self.headers]
+        if b"transfer-encoding" in names or self.parser.get_method() == b"CONNECT":
+            return False
+        if b"content-length" in names:
+            self._untold = int(self.headers[names.index(b"content-length")][1])
+        return True
+
     def _is_ours(self) -> bool:
         return (
             self.url == self._shared.target
             and self.parser.get_method() == b"POST"
-            and not self.parser.should_upgrade()
+            and not (self.parser.should_upgrade() and self._should_upgrade())
             and self.limit_concurrency is None
             and self._endpoint.auth is None  # which may have to wait, and knows when a token has expired
             and self._app.ready(self.loop)
@@ -356,7 +394,7 @@ class NativeProtocol(HttpToolsProtocol):
 
     def _judge(self) -> None:
         parser = self.parser
-        keep_alive = parser.should_keep_alive() and parser.get_http_version() != "1.0"
+        keep_alive = parser.should_keep_alive() and parser.get_http_version() == "1.1"
         head = self._endpoint.judge("POST", self.headers)
         refused = head if isinstance(head, Reply) else self._endpoint.enter(head)
         turn = _Turn(head if refused is None else refused, keep_alive, self.expect_100_continue)
@@ -397,6 +435,8 @@ class NativeProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._untold:
+            return
         self._part = BETWEEN
         turn, self._turn = self._turn, None
         if self._deaf:
