@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from benchmarks._data import MESSAGES, SMALL, TEXT
-from benchmarks._inprocess import call, connected
+from benchmarks._inprocess import call, connected, posted
 from taut import _core
 
 Operation = Callable[[], object]
@@ -224,6 +224,11 @@ def _() -> Operation:
 def _() -> Operation:
     exchange, data = connected(modern=True).exchange, call("add", b'{"a":17,"b":25}', modern=True)
     return lambda: exchange(data)
+
+
+@operation("call/http/taut")
+def _() -> Operation:
+    return posted(call("add", b'{"a":17,"b":25}', modern=True))
 
 
 @operation("call/64 in a read/taut")

@@ -31,6 +31,7 @@ DEFAULT = (
     "encode/small/taut",
     "call/legacy",
     "call/modern",
+    "call/http",
 )
 # Without the collector: how often it runs, and over what, depends on the imports.
 PROGRAM = """
