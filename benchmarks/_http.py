@@ -33,7 +33,7 @@ WARM_UP_S = 5.0
 #: Seconds between two requests that are checked beside a load.
 PROBE_S = 0.1
 #: Requests of a load that differ, so that an id comes again only long after it was answered.
-DISTINCT = 1024
+DISTINCT = 4096
 FIRST_ID = 1000
 
 
@@ -46,12 +46,20 @@ class Scenario:
     revision: str
     session: bool = False
     progress: bool = False
+    #: Whether each request has a header that no other has.
+    traced: bool = False
 
 
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
         Scenario(name="json", title=f"JSON answer, {MODERN}", revision=MODERN),
+        Scenario(
+            name="traced",
+            title=f"JSON answer, a traceparent in each head, {MODERN}",
+            revision=MODERN,
+            traced=True,
+        ),
         Scenario(
             name="sse",
             title=f"SSE answer after one progress notification, {MODERN}",
@@ -175,6 +183,8 @@ def call(port: int, scenario: Scenario, tool: Tool, number: int, session: str | 
     if scenario.revision == MODERN:
         meta |= META
         headers |= {"Mcp-Method": "tools/call", "Mcp-Name": tool.name}
+    if scenario.traced:
+        headers["traceparent"] = f"00-{number + 1:032x}-{number + 1:016x}-01"
     if session is not None:
         headers["Mcp-Session-Id"] = session
     if meta:

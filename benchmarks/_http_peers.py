@@ -15,7 +15,8 @@ from benchmarks._http import Tool
 from benchmarks._peers import NODE_MODULES, PEERS, ROOT, SERVERS, npm_pin, python_pin
 
 HTTP = SERVERS / "http"
-ALL = frozenset({"json", "sse", "session", "stateless"})
+MODERN_JSON = frozenset({"json", "traced"})
+ALL = MODERN_JSON | {"sse", "session", "stateless"}
 LEGACY_ONLY = frozenset({"session", "stateless"})
 
 
@@ -102,7 +103,7 @@ def _own() -> list[HttpPeer]:
             name=f"taut-{server}",
             command=_here("taut_server.py", server),
             version=f"{taut}, {_version(server)}",
-            scenarios=frozenset({"json"}),
+            scenarios=MODERN_JSON,
         )
         for server in ("granian", "hypercorn")
     ]
@@ -120,7 +121,7 @@ def _floors() -> list[HttpPeer]:
             name=f"floor-{variant}",
             command=_here("floor.py", variant),
             version=title,
-            scenarios=frozenset({"json"}),
+            scenarios=MODERN_JSON,
             constant=True,
         )
         for variant, title in titles.items()
@@ -137,13 +138,13 @@ def http_catalogue() -> dict[str, HttpPeer]:
             name="mcp2-async",
             command=_there("mcp2", "mcp2_server.py", "async"),
             version=f"{mcp2} MCPServer, async tool",
-            scenarios=frozenset({"json"}),
+            scenarios=MODERN_JSON,
         ),
         HttpPeer(
             name="mcp2-low",
             command=_there("mcp2", "mcp2_server.py", "lowlevel"),
             version=f"{mcp2} lowlevel",
-            scenarios=frozenset({"json", "session", "stateless"}),
+            scenarios=ALL - {"sse"},
         ),
         HttpPeer(
             name="mcp1",
@@ -161,7 +162,7 @@ def http_catalogue() -> dict[str, HttpPeer]:
             name="tiny",
             command=_there("tiny", "tiny_server.py"),
             version=f"aiohttp-tiny-mcp {python_pin('tiny')}",
-            scenarios=frozenset({"json", "sse", "session"}),
+            scenarios=ALL - {"stateless"},
         ),
         HttpPeer(
             name="ts1",
@@ -174,7 +175,7 @@ def http_catalogue() -> dict[str, HttpPeer]:
             name="ts2",
             command=_node("ts2_server.mjs"),
             version=f"TypeScript SDK {npm_pin('@modelcontextprotocol/server')}",
-            scenarios=frozenset({"json", "sse", "stateless"}),
+            scenarios=ALL - {"session"},
             needs=(NODE_MODULES / "@modelcontextprotocol/server", NODE_MODULES / "@hono/node-server"),
         ),
         HttpPeer(

@@ -1,14 +1,9 @@
 """A taut server without I/O: bytes go in, bytes come out, in one call."""
 
 import asyncio
-from collections.abc import Callable
-
-import msgspec
 
 from taut import Server
 from taut._core import Outgoing, ReceiveBuffer
-from taut.mcp.http.head import Head
-from taut.mcp.http.reply import Reply
 from taut.mcp.limits import DEFAULT_LIMITS
 from taut.server.connection import ServerConnection
 from taut.transport.base import Receiver
@@ -82,37 +77,6 @@ def connected(*, modern: bool = False) -> Loopback:
     if not modern:
         transport.exchange(INITIALIZE)
     return transport
-
-
-def posted(data: bytes) -> Callable[[], Reply]:
-    """Return what answers the POST of `data`, from its parsed head to the whole reply, without an HTTP server."""
-    app = server().asgi()
-    named = msgspec.json.decode(data)["params"]["name"].encode()
-    head = [
-        (b"host", b"127.0.0.1:8000"),
-        (b"accept", b"application/json, text/event-stream"),
-        (b"content-type", b"application/json"),
-        (b"mcp-protocol-version", b"2026-07-28"),
-        (b"mcp-method", b"tools/call"),
-        (b"mcp-name", named),
-        (b"content-length", b"%d" % len(data)),
-    ]
-    loop = asyncio.new_event_loop()
-
-    def post() -> Reply:
-        # Whoever works on a request wants to know its loop, which has nothing to do here.
-        asyncio._set_running_loop(loop)
-        admitted = app.endpoint.admit("POST", head)
-        if not isinstance(admitted, Head):
-            raise SystemExit(f"Expected to be admitted, got {admitted}")
-        reply = app.begin(admitted, data)
-        app.endpoint.leave()
-        asyncio._set_running_loop(None)
-        if not isinstance(reply, Reply) or reply.status != 200:
-            raise SystemExit(f"Expected an answer at once, got {reply}")
-        return reply
-
-    return post
 
 
 def call(tool: str, arguments: bytes, *, id: int = 1, modern: bool = False) -> bytes:

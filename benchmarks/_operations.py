@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from benchmarks import _inhttp
 from benchmarks._data import MESSAGES, SMALL, TEXT
-from benchmarks._inprocess import call, connected, posted
+from benchmarks._inprocess import call, connected
 from taut import _core
 
 Operation = Callable[[], object]
@@ -226,11 +227,6 @@ def _() -> Operation:
     return lambda: exchange(data)
 
 
-@operation("call/http/taut")
-def _() -> Operation:
-    return posted(call("add", b'{"a":17,"b":25}', modern=True))
-
-
 @operation("call/64 in a read/taut")
 def _() -> Operation:
     exchange = connected().exchange
@@ -259,3 +255,32 @@ def _() -> Operation:
         return b"".join(finished)
 
     return run
+
+
+# http: the same call, as a request whose head is parsed already; as bytes on a connection of uvicorn's, with a head
+# that came before, and with one that did not. The floor takes in headers and body, and writes a constant.
+
+
+@operation("http/parsed/taut")
+def _() -> Operation:
+    return _inhttp.posted()
+
+
+@operation("http/known head/taut")
+def _() -> Operation:
+    return _inhttp.connected()
+
+
+@operation("http/known head/floor")
+def _() -> Operation:
+    return _inhttp.connected(floor=True)
+
+
+@operation("http/new head/taut")
+def _() -> Operation:
+    return _inhttp.connected(new_heads=True)
+
+
+@operation("http/new head/floor")
+def _() -> Operation:
+    return _inhttp.connected(floor=True, new_heads=True)

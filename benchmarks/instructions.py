@@ -31,7 +31,7 @@ DEFAULT = (
     "encode/small/taut",
     "call/legacy",
     "call/modern",
-    "call/http",
+    "http",
 )
 # Without the collector: how often it runs, and over what, depends on the imports.
 PROGRAM = """

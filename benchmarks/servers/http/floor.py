@@ -11,15 +11,7 @@ import httptools
 import uvicorn
 import uvloop
 from _serve import PORT, VARIANT, serve
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-BODY = (
-    b'{"jsonrpc":"2.0","id":1000,"result":{"content":[{"type":"text","text":"17"}],"isError":false,'
-    b'"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"bench","version":"1.0"}}}}'
-)
-FIELDS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
-HEAD = b"HTTP/1.1 200 OK\r\n" + b"".join(b"%s: %s\r\n" % field for field in FIELDS) + b"\r\n"
-ANSWER = HEAD + BODY
+from floor_protocol import ANSWER, BODY, FIELDS, UvicornFloor
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -27,29 +19,6 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": FIELDS})
         await send({"type": "http.response.body", "body": BODY})
-
-
-class UvicornFloor(HttpToolsProtocol):
-    """Takes in headers and body as any server has to, and has one answer."""
-
-    def on_message_begin(self) -> None:
-        self.headers = []
-        self.body = b""
-
-    def on_url(self, url: bytes) -> None:
-        self.url = url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """Nothing to decide."""
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
-
-    def on_message_complete(self) -> None:
-        self.transport.write(ANSWER)
 
 
 class LoopFloor(asyncio.Protocol):
