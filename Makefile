@@ -97,8 +97,9 @@ bench-stdio: dev peers  ## servers and clients over stdio, beside their peers
 	$(BIN)/python -m benchmarks.stdio
 	$(BIN)/python -m benchmarks.client
 
-bench-http: dev peers  ## servers over HTTP, beside their peers
-	$(BIN)/python -m benchmarks.http
+bench-http: dev peers  ## servers and clients over HTTP, beside their peers
+	$(BIN)/python -m benchmarks.http --idle 2000 --workers
+	$(BIN)/python -m benchmarks.http_client
 
 $(DEMO)/.installed:
 	$(PYTHON) -m venv $(DEMO)

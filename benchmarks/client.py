@@ -52,7 +52,11 @@ def measure(name: str, samples: Samples, calls: int, cores: Cores) -> str | None
     os.sched_setaffinity(0, cores.server)
     try:
         done = subprocess.run(
-            [*COMMANDS[name], str(calls), *floor], capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT
+            [*COMMANDS[name], str(calls), str(WINDOW), *floor],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            cwd=ROOT,
         )
     except subprocess.TimeoutExpired:
         return f"no answer within {TIMEOUT_S} s"

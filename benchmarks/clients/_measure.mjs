@@ -1,5 +1,5 @@
 // Measure one TypeScript client from inside its process, as _measure.py does for Python.
-const WINDOW = 64;
+const WINDOW = Number(process.argv[3]);
 const WARM_UP = 2000;
 
 const cpuMicros = () => {
@@ -8,7 +8,7 @@ const cpuMicros = () => {
 };
 
 export const CALLS = Number(process.argv[2]);
-export const [COMMAND, ...ARGS] = process.argv.slice(3);
+export const [COMMAND, ...ARGS] = process.argv.slice(4);
 
 export async function measure(callTool, calls) {
   const call = async (number) => {

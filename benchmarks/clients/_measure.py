@@ -1,4 +1,4 @@
-"""Measure one Python client from inside its process: CPU and time of ``call_tool``, alone and 64 at once.
+"""Measure one Python client from inside its process: CPU and time of ``call_tool``, alone and many at once.
 
 Standard library only: it runs in the environments of all peers.
 """
@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-WINDOW = 64
 WARM_UP = 2000
+#: Calls at once.
+WINDOW = int(sys.argv[2])
 
 
 async def measure(call: Callable[[int], Awaitable[str]], calls: int) -> None:
@@ -44,5 +45,12 @@ async def measure(call: Callable[[int], Awaitable[str]], calls: int) -> None:
 
 
 def arguments() -> tuple[int, list[str]]:
-    """Return (number of calls, command of the server) from ``client.py CALLS COMMAND...``."""
-    return int(sys.argv[1]), sys.argv[2:]
+    """Return (number of calls, where the server is) from ``client.py CALLS WINDOW TARGET...``.
+
+    The target is the command of a server on stdio, or the URL of one and the revision to speak.
+    """
+    return int(sys.argv[1]), sys.argv[3:]
+
+
+def is_url(target: list[str]) -> bool:
+    return target[0].startswith("http://")

@@ -2,14 +2,18 @@
 
 import asyncio
 
-from _measure import arguments, measure
+from _measure import arguments, is_url, measure
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
 
 
 async def main() -> None:
-    calls, (command, *options) = arguments()
-    async with Client(StdioTransport(command=command, args=options), mode="legacy") as client:
+    calls, target = arguments()
+    if is_url(target):
+        connecting = Client(target[0], mode=target[1])
+    else:
+        connecting = Client(StdioTransport(command=target[0], args=target[1:]), mode="legacy")
+    async with connecting as client:
 
         async def call(number: int) -> str:
             result = await client.call_tool("add", {"a": number, "b": 7})

@@ -1,13 +1,14 @@
 """taut's client under measurement."""
 
-from _measure import arguments, measure
+from _measure import arguments, is_url, measure
 
 from taut import Client
 
 
 async def main() -> None:
-    calls, command = arguments()
-    async with Client(command, mode="legacy") as client:
+    calls, target = arguments()
+    connecting = Client(target[0], mode=target[1]) if is_url(target) else Client(target, mode="legacy")
+    async with connecting as client:
 
         async def call(number: int) -> str:
             result = await client.call_tool("add", {"a": number, "b": 7})
