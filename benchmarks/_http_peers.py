@@ -15,8 +15,7 @@ from benchmarks._http import Tool
 from benchmarks._peers import NODE_MODULES, PEERS, ROOT, SERVERS, npm_pin, python_pin
 
 HTTP = SERVERS / "http"
-MODERN_JSON = frozenset({"json", "traced"})
-ALL = MODERN_JSON | {"sse", "session", "stateless"}
+ALL = frozenset({"json", "traced", "sse", "session", "stateless"})
 LEGACY_ONLY = frozenset({"session", "stateless"})
 
 
@@ -31,6 +30,23 @@ def _is_sum(number: int, text: str) -> bool:
 
 ADD = Tool(name="add", arguments=_numbers, accepts=_is_sum)
 REPORT = Tool(name="report", arguments=_numbers, accepts=_is_sum)
+#: What `SPIN` computes: some milliseconds of it.
+SPIN_ROUNDS = 30_000
+
+
+def _spun() -> int:
+    total = 0
+    for number in range(SPIN_ROUNDS):
+        total = (total * 31 + number) % 1_000_003
+    return total
+
+
+SPUN = str(_spun())
+SPIN = Tool(
+    name="spin",
+    arguments=lambda number: {"rounds": SPIN_ROUNDS},
+    accepts=lambda number, text: text == SPUN,
+)
 COMPARE = Tool(
     name="compare_time",
     arguments=lambda number: {
@@ -103,7 +119,7 @@ def _own() -> list[HttpPeer]:
             name=f"taut-{server}",
             command=_here("taut_server.py", server),
             version=f"{taut}, {_version(server)}",
-            scenarios=MODERN_JSON,
+            scenarios=frozenset({"json"}),
         )
         for server in ("granian", "hypercorn")
     ]
@@ -121,7 +137,7 @@ def _floors() -> list[HttpPeer]:
             name=f"floor-{variant}",
             command=_here("floor.py", variant),
             version=title,
-            scenarios=MODERN_JSON,
+            scenarios=frozenset({"json", "traced"} if variant == "uvicorn" else {"json"}),
             constant=True,
         )
         for variant, title in titles.items()
@@ -138,13 +154,13 @@ def http_catalogue() -> dict[str, HttpPeer]:
             name="mcp2-async",
             command=_there("mcp2", "mcp2_server.py", "async"),
             version=f"{mcp2} MCPServer, async tool",
-            scenarios=MODERN_JSON,
+            scenarios=frozenset({"json"}),
         ),
         HttpPeer(
             name="mcp2-low",
             command=_there("mcp2", "mcp2_server.py", "lowlevel"),
             version=f"{mcp2} lowlevel",
-            scenarios=ALL - {"sse"},
+            scenarios=ALL - {"traced", "sse"},
         ),
         HttpPeer(
             name="mcp1",
@@ -175,7 +191,7 @@ def http_catalogue() -> dict[str, HttpPeer]:
             name="ts2",
             command=_node("ts2_server.mjs"),
             version=f"TypeScript SDK {npm_pin('@modelcontextprotocol/server')}",
-            scenarios=ALL - {"session"},
+            scenarios=ALL - {"traced", "session"},
             needs=(NODE_MODULES / "@modelcontextprotocol/server", NODE_MODULES / "@hono/node-server"),
         ),
         HttpPeer(

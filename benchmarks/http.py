@@ -4,8 +4,8 @@
 
 Each round starts each server anew, in another order, once for each scenario (`_http.SCENARIOS`), warms it up, and
 loads it with each number of connections in turn: the CPU time of all its processes per request, requests a second,
-latency, and its memory at the end. ``--idle`` opens that many legacy sessions in each server and looks at its memory.
-No answer may be wrong, refused or missing.
+latency, and its memory at the end. ``--idle`` opens that many legacy sessions in each server and looks at its memory;
+``--workers`` has taut compute in one process and in two. No answer may be wrong, refused or missing.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from benchmarks import _report
 from benchmarks._driver import LEGACY, BenchmarkError, Cores
 from benchmarks._http import SCENARIOS, Caller, HttpServer, Scenario, Talker, generator
-from benchmarks._http_peers import HttpPeer, http_catalogue
+from benchmarks._http_peers import SPIN, HttpPeer, http_catalogue
 from benchmarks._peers import ROOT
 from benchmarks._report import Samples, ratio, spread
 
@@ -67,6 +67,22 @@ def measure_idle(peer: HttpPeer, samples: Samples, options: argparse.Namespace) 
             samples["open_us"].append((server.cpu_ns() - cpu) / options.idle / 1e3)
 
 
+def measure_workers(peer: HttpPeer, samples: Samples, options: argparse.Namespace) -> None:
+    """Call a tool that computes, in one process and in two, with all cores for them."""
+    for workers in ("one worker", "two workers"):
+        with start(peer, workers, options.cores.server | options.cores.driver) as server:
+            server.wait_ready()
+            with Caller(server, SCENARIOS["json"], SPIN, constant=False) as caller:
+                caller.load(connections=USUAL, seconds=1)
+                before = server.cpu_by_process_ns()
+                seen, cpu_us = caller.load(connections=USUAL, seconds=options.seconds)
+                spent = [after - was for was, after in zip(before, server.cpu_by_process_ns(), strict=True)]
+                samples[f"rate, {workers}"].append(seen.requests / seen.seconds)
+                samples[f"cpu_us, {workers}"].append(cpu_us)
+                samples[f"p99_us, {workers}"].append(seen.p99_us)
+                samples[f"limit, {workers}"].append(seen.requests / max(spent) * 1e9)
+
+
 # -- the report
 
 
@@ -101,6 +117,16 @@ def idle_table(rows: dict[str, Samples], options: argparse.Namespace) -> str:
     return f"{options.idle:,} idle sessions, {LEGACY}:\n\n" + _report.table(header, lines)
 
 
+def workers_table(samples: Samples) -> str:
+    header = ["", "calls/s", "CPU us", "p99 us", "calls per CPU second of the busiest process"]
+    columns = ("rate", "cpu_us", "p99_us", "limit")
+    rows = [
+        [workers, *[spread(samples[f"{column}, {workers}"]) for column in columns]]
+        for workers in ("one worker", "two workers")
+    ]
+    return "taut, a tool that computes, all cores:\n\n" + _report.table(header, rows)
+
+
 def targets(results: Results) -> str:
     """Judge what the project has promised itself; a target whose numbers are missing is left out."""
 
@@ -113,6 +139,10 @@ def targets(results: Results) -> str:
 
     native, official = middle("json", "taut"), middle("json", OFFICIAL)
     rates = [middle("json", server, f"rate@{USUAL}") for server in ("taut", FLOOR)]
+    scaled, limit = (
+        [middle("workers", "taut", f"{column}, {workers}") for workers in ("two workers", "one worker")]
+        for column in ("rate", "limit")
+    )
     wanted = [
         ("native, requests/s over the uvicorn protocol class", quotient(*rates), 0.65, True),
         (
@@ -135,6 +165,8 @@ def targets(results: Results) -> str:
             False,
         ),
         ("bytes of an idle session", middle("idle", "taut", "bytes"), 2048, False),
+        ("two workers over one, calls/s", quotient(*scaled), 1.8, True),
+        ("two workers over one, were each alone on a core", quotient(*limit), 1.8, True),
     ]
     lines = []
     for title, value, limit, at_least in wanted:
@@ -159,6 +191,8 @@ def report(results: Results, peers: dict[str, HttpPeer], options: argparse.Names
             parts.append(scenario_table(SCENARIOS[name], rows, peers, counts))
         elif name == "idle":
             parts.append(idle_table(rows, options))
+        elif "taut" in rows:
+            parts.append(workers_table(rows["taut"]))
     return "\n\n".join([*parts, targets(results)])
 
 
@@ -179,6 +213,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="time of each load")
     parser.add_argument("--idle", type=int, default=0, metavar="N", help="also open so many sessions")
+    parser.add_argument("--workers", action="store_true", help="also compare two worker processes with one")
     options = parser.parse_args(arguments)
     options.servers = options.servers.split(",")
     options.scenarios = options.scenarios.split(",") if options.scenarios else []
@@ -194,11 +229,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def run(options: argparse.Namespace, peers: dict[str, HttpPeer], failures: dict[str, str]) -> Results:
     """Run all rounds; a server that fails in a scenario is left out of the rest of that."""
     results: Results = {}
-    plan = list(options.scenarios) + (["idle"] if options.idle else [])
+    plan = list(options.scenarios) + (["idle"] if options.idle else []) + ["workers"] * options.workers
     for turn in range(options.rounds):
         for name in plan:
-            able = "session" if name == "idle" else name
-            for server in _report.rotated(options.servers, turn):
+            able = "session" if name == "idle" else "json" if name == "workers" else name
+            for server in ["taut"] if name == "workers" else _report.rotated(options.servers, turn):
                 key = f"{server}, {name}"
                 if server in failures or key in failures or able not in peers[server].scenarios:
                     continue
@@ -207,6 +242,8 @@ def run(options: argparse.Namespace, peers: dict[str, HttpPeer], failures: dict[
                 try:
                     if name == "idle":
                         measure_idle(peers[server], samples, options)
+                    elif name == "workers":
+                        measure_workers(peers[server], samples, options)
                     else:
                         measure(peers[server], SCENARIOS[name], samples, options)
                 except BenchmarkError as error:

@@ -6,9 +6,9 @@ Variants: ``native`` (what ``run("http")`` does), ``uvicorn``, ``hypercorn``, ``
 from collections.abc import Callable
 from typing import Any
 
-from _serve import PORT, VARIANT, serve
+from _serve import PORT, SCENARIO, VARIANT, serve
 
-from taut import Context, Server
+from taut import Context, Server, SessionOptions
 
 app = Server("bench", version="1.0")
 
@@ -35,8 +35,13 @@ def spin(rounds: int) -> int:
     return total
 
 
+# More of them than a careful server keeps: some are measured by the ten thousand.
+SESSIONS = SessionOptions(max_sessions=50_000) if SCENARIO == "session" else False
+WORKERS = 2 if SCENARIO == "two workers" else 1
+
+
 def application() -> Any:
-    return app.asgi()
+    return app.asgi(sessions=SESSIONS)
 
 
 def run_hypercorn() -> None:
@@ -67,7 +72,7 @@ def run_granian() -> None:
 
 
 def run_native() -> None:
-    app.run("http", port=PORT)
+    app.run("http", port=PORT, workers=WORKERS, sessions=SESSIONS)
 
 
 RUN: dict[str, Callable[[], None]] = {
