@@ -10,7 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,11 @@ async def count(to: int, ctx: Context) -> str:
 @app.tool
 async def wait(seconds: float) -> int:
     say("waiting", os.getpid())
-    await asyncio.sleep(seconds)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        say("cancelled", os.getpid())
+        raise
     return os.getpid()
 
 @app.tool
@@ -93,34 +97,39 @@ class Unix(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-class Served:
-    """``taut serve`` with further words of its command line, ready for clients."""
+class Child:
+    """A server process that says on stderr or stdout, within a line that matches ``pattern``, where it serves."""
 
     def __init__(
-        self, folder: Path, *words: str, env: Mapping[str, str] | None = None, fds: tuple[int, ...] = ()
+        self,
+        folder: Path,
+        command: Sequence[str],
+        pattern: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        fds: tuple[int, ...] = (),
     ) -> None:
-        (folder / "server.py").write_text(SERVER)
-        where = () if {"--uds", "--fd", "--http"} & set(words) else ("--http", "127.0.0.1:0")
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "taut", "serve", "server.py", *where, *words],
-            stderr=subprocess.PIPE,
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             bufsize=1,
             cwd=folder,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
             pass_fds=fds,
         )
         #: What it has said so far.
         self.said: list[str] = []
         self._open: list[http.client.HTTPConnection] = []
         self.url = ""
-        if found := self.hear(r"taut: example at (\S+);"):
+        if found := self.hear(pattern):
             self.url = found[1]
 
     def hear(self, pattern: str) -> re.Match[str] | None:
         """Read what it says up to a line with ``pattern``; None at the end of all."""
-        assert self.child.stderr is not None
-        for line in self.child.stderr:
+        assert self.child.stdout is not None
+        for line in self.child.stdout:
             self.said.append(line)
             if found := re.search(pattern, line):
                 return found
@@ -132,9 +141,15 @@ class Served:
         assert found is not None, "".join(self.said)
         return found[found.re.groups and 1]
 
+    def entered(self, count: int) -> list[int]:
+        """Return the processes that have entered the lifespan, once there are ``count`` of them."""
+        while len(found := re.findall(r"^entered (\d+)", "".join(self.said), re.MULTILINE)) < count:
+            self.must_hear("entered")
+        return [int(pid) for pid in found]
+
     @property
     def port(self) -> int:
-        found = re.search(r":(\d+)/", self.url)
+        found = re.search(r"\w:(\d+)", self.url)
         assert found is not None, "".join(self.said)
         return int(found[1])
 
@@ -157,8 +172,8 @@ class Served:
 
     def end(self) -> str:
         """Wait for its end, and return all that it has said."""
-        assert self.child.stderr is not None
-        self.said += self.child.stderr
+        assert self.child.stdout is not None
+        self.said += self.child.stdout
         self.child.wait(PATIENCE_S)
         return "".join(self.said)
 
@@ -167,8 +182,18 @@ class Served:
             connection.close()
         self.child.kill()
         self.child.wait(PATIENCE_S)
-        assert self.child.stderr is not None
-        self.child.stderr.close()
+        assert self.child.stdout is not None
+        self.child.stdout.close()
+
+
+class Served(Child):
+    """``taut serve`` with further words of its command line, ready for clients."""
+
+    def __init__(self, folder: Path, *words: str, **options: Any) -> None:
+        (folder / "server.py").write_text(SERVER)
+        where = () if {"--uds", "--fd", "--http"} & set(words) else ("--http", "127.0.0.1:0")
+        command = [sys.executable, "-m", "taut", "serve", "server.py", *where, *words]
+        super().__init__(folder, command, r"taut: example at (\S+);", **options)
 
 
 @contextmanager
@@ -207,9 +232,9 @@ def post(
     return connection.getresponse()
 
 
-def call(connection: http.client.HTTPConnection, tool: str, **arguments: Any) -> Any:
+def call(connection: http.client.HTTPConnection, tool: str, *, path: str = "/mcp", **arguments: Any) -> Any:
     """Call a tool and return its result."""
-    with post(connection, "tools/call", {"name": tool, "arguments": arguments}) as response:
+    with post(connection, "tools/call", {"name": tool, "arguments": arguments}, path=path) as response:
         return result_of(response)
 
 

@@ -29,16 +29,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
         yield served
 
 
-def entered(served: Served, count: int) -> list[int]:
-    """Return the workers that have said that they began, once there are ``count`` of them."""
-    while len(found := re.findall(r"^entered (\d+)", "".join(served.said), re.MULTILINE)) < count:
-        served.must_hear("entered")
-    return [int(pid) for pid in found]
-
-
 def both(served: Served) -> dict[int, http.client.HTTPConnection]:
     """Return a connection to each worker."""
-    workers = set(entered(served, 2))
+    workers = set(served.entered(2))
     found: dict[int, http.client.HTTPConnection] = {}
     while set(found) != workers:
         connection = served.connect()
@@ -63,7 +56,7 @@ class TestServing:
         assert sorted(re.findall(r"left (\d+)", said)) == sorted(map(str, workers))
 
     def test_connections_are_spread(self, served: Served) -> None:
-        entered(served, 2)
+        served.entered(2)
         # Kept open: one at a time, each goes to whoever has fewer.
         pids = [call(served.connect(), "pid") for _ in range(20)]
         assert min(pids.count(pid) for pid in set(pids)) >= 5
@@ -142,7 +135,7 @@ class TestWorkersThatDie:
         # The other goes on meanwhile, and keeps its connections.
         [(other, kept)] = workers.items()
         assert call(kept, "pid") == other
-        assert entered(served, 3)[2] not in (pid, other)
+        assert served.entered(3)[2] not in (pid, other)
         connection.close()
 
     def test_a_lifespan_that_fails_at_first_ends_all(self, tmp_path: Path) -> None:
@@ -155,7 +148,7 @@ class TestWorkersThatDie:
             assert served.child.returncode == 2
 
     def test_they_are_given_up_when_they_die_at_once_again_and_again(self, served: Served) -> None:
-        entered(served, 2)
+        served.entered(2)
         for _ in range(MAX_CRASHES):
             try:
                 call(served.connect(), "die")
@@ -184,7 +177,7 @@ class TestReplacing:
         # Each old one leaves after a new one has entered, and before the next one does.
         story = [served.must_hear("entered|left") for _ in range(4)]
         assert story == ["entered", "left", "entered", "left"]
-        new = entered(served, 4)[2:]
+        new = served.entered(4)[2:]
         assert {call(served.connect(), "pid") for _ in range(20)} <= set(new)
         for connection in old.values():
             assert connection.sock is not None
@@ -208,7 +201,7 @@ class TestReplacing:
             assert call(connection, "pid") == pid
         (tmp_path / "broken").unlink()
         served.child.send_signal(signal.SIGHUP)
-        assert not set(entered(served, 4)[2:]) & set(old)
+        assert not set(served.entered(4)[2:]) & set(old)
 
 
 class TestRefusals:

@@ -103,7 +103,7 @@ class AsgiApp:
         return answer.reply() if answer.ended and not answer.streams else exchange
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = _own_path(scope)
         if path.rstrip("/") != self.path:
             await _send_reply(send, refusal(404, f"Expected {self.path or '/'}, got {path[:100]}"))
             return
@@ -250,6 +250,19 @@ class _Life:
     async def end(self) -> None:
         self._stop.set()
         await self._task
+
+
+def _own_path(scope: Scope) -> str:
+    """Return the path below the place where the application is mounted.
+
+    Most servers and frameworks say ``root_path`` for all that stands before it. Where a proxy has taken the first part
+    of that off the path, Starlette keeps that part in ``app_root_path``. Litestar takes its own prefix off.
+    """
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if not path.startswith(root):
+        root = root.removeprefix(scope.get("app_root_path", ""))
+    return path.removeprefix(root)
 
 
 async def _watch(receive: Receive, exchange: Exchange | Listening) -> None:
