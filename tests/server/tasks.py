@@ -1,14 +1,17 @@
-"""What tests of tasks share: a client of each era that follows them by hand, and a clock."""
+"""What tests of tasks share: a server, a client of each era that follows them by hand, and a clock."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from taut import Client, models
+from taut import Client, Server, Tasks, models
 
 EXTENSION = models.ClientCapabilities(extensions={models.TASKS_EXTENSION: {}})
 #: A task that takes so many looks to change has not changed.
 LOOKS = 2_000
+#: A form that asks for a name.
+NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 
 
 class Clock:
@@ -63,3 +66,38 @@ async def update(client: Client, task_id: str, **responses: Any) -> Any:
 def accept(**content: Any) -> dict[str, Any]:
     """Return a user's consent to a form."""
     return {"action": "accept", "content": content}
+
+
+def client_of(app: Server, **options: Any) -> Client:
+    return Client(app, **{"mode": "2026-07-28", "capabilities": EXTENSION} | options)
+
+
+def with_forms(app: Server) -> Client:
+    """A client that may be asked, but answers by hand."""
+
+    def never(params: Any) -> Any:
+        raise AssertionError("a task does not ask directly")
+
+    return client_of(app, elicitation=never)
+
+
+class Bench:
+    """A server with one task tool that ends when it is told to."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock = Clock()
+        self.tasks = Tasks(clock=self.clock, **options)
+        self.app = Server("s", tasks=self.tasks)
+        self.let_go = asyncio.Event()
+        self.stopped: list[str] = []
+        self.ended = asyncio.Event()
+
+        @self.app.tool(task="optional")
+        async def work(text: str = "done") -> str:
+            try:
+                await self.let_go.wait()
+            except asyncio.CancelledError:
+                self.stopped.append(text)
+                self.ended.set()
+                raise
+            return text

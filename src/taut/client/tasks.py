@@ -72,9 +72,9 @@ class ClientTask:
     @property
     def status(self) -> str:
         """The status that was last seen."""
-        if self.state is None:
-            return "working" if self._result is None else "completed"
-        return self.state.status
+        if self._result is not None:
+            return "completed"
+        return "working" if self.state is None else self.state.status
 
     @property
     def ended(self) -> bool:
@@ -149,8 +149,8 @@ class ClientTask:
         if state.error is not UNSET:
             data = None if state.error.data is UNSET else state.error.data
             raise from_wire(state.error.code, state.error.message, data)
-        message = "" if state.status_message is UNSET else f": {state.status_message}"
-        raise RequestCancelled(f"The task was {state.status}{message}")
+        said = state.status_message
+        raise RequestCancelled(f"The task was {state.status}" if said is UNSET else said)
 
     async def _answer_all(self, questions: Mapping[str, models.InputRequest]) -> None:
         """Answer what was not answered before; a key means the same question for as long as the task lives."""

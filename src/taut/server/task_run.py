@@ -7,6 +7,8 @@ from outside (answers, a cancellation, from whichever process) it learns from it
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -85,6 +87,9 @@ class TaskRun:
         self._asking = 0
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
         self._keys: set[str] = set()
+        #: What is to be said next of how it goes, and whoever is saying something now.
+        self._news = ""
+        self._telling: asyncio.Task[None] | None = None
 
     # -- the beginning
 
@@ -158,6 +163,8 @@ class TaskRun:
             self._give_slot()
             if self._timer is not None:
                 self._timer.cancel()
+            if self._telling is not None:
+                self._telling.cancel()
         if self.record is not None:
             await self._keep_outcome(self.record, result, error)
             self._tasks.leave(self, self.record)
@@ -270,6 +277,30 @@ class TaskRun:
             self._holds_slot = False
             self._slots.release()
 
+    # -- saying how it goes
+
+    def say(self, message: str) -> None:
+        """Have ``message`` said of the task, soon; of several that come meanwhile only the last. From any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(self._say, message)
+
+    def _say(self, message: str) -> None:
+        self._news = message
+        if self._telling is None and not self._ending:
+            self._telling = self.loop.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        record = self.record
+        try:
+            while self._news and record is not None:
+                said = functools.partial(life.said, message=self._news, now=self._tasks.clock())
+                self._news = ""
+                await self._tasks.change(record.id, said)
+        except Exception:  # of a store, which may be the user's
+            logger.exception("how it goes with %s cannot be said", self.tool.key)
+        finally:
+            self._telling = None
+
     # -- asking the client
 
     def key(self, method: str) -> str:
@@ -346,6 +377,14 @@ class TaskContext(Context):
         """Go on as a task, if this is none yet."""
         await self._run.become_task()
         return True
+
+    def progress(self, progress: float, total: float | None = None, message: str | None = None) -> Any:
+        """Report progress. Of a task nobody hears the numbers; the ``message`` is what is said of how it goes."""
+        if self._run.record is None:
+            return super().progress(progress, total, message)
+        if message:
+            self._run.say(message)
+        return _NOTHING_TO_WAIT_FOR
 
     def _send(self, send: Any, *args: Any) -> Any:
         if self._run.record is None:
