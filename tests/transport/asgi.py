@@ -32,9 +32,9 @@ class Exchange:
         self.headers: dict[str, str] = {}
         self.body = b""
         self.complete = False
-        #: The id of the newest event, and how long to wait before coming back.
+        #: The id of the newest event that was returned.
         self.last_event_id: str | None = None
-        self.retry_ms: int | None = None
+        self._events: list[SSEEvent] = []
         self._parser = SSEParser(max_bytes=1 << 20)
         self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -63,41 +63,43 @@ class Exchange:
         return part
 
     async def events(self, count: int) -> list[Any]:
-        """Return the messages of the next ``count`` events."""
+        """Return the messages of the next ``count`` events that have one."""
         found: list[Any] = []
         while len(found) < count:
-            assert not self.complete, found
-            events = self._parsed(await self._next())
-            found += [msgspec.json.decode(event.data) for event in events if event.data]
-        assert len(found) == count
+            event = await self.event()
+            if event.data:
+                found.append(msgspec.json.decode(event.data))
         return found
 
     async def event(self) -> SSEEvent:
-        """Return the next event as it is, which is expected to come alone."""
-        (event,) = self._parsed(await self._next())
-        return event
+        """Return the next event as it is."""
+        while not self._events:
+            assert not self.complete
+            self._events += self._parser.feed(await self._next())
+        return self._take()
 
     async def rest(self) -> list[Any]:
         """Return the messages of all events until the end of the response."""
         found: list[Any] = []
-        while not self.complete:
-            found += [
-                msgspec.json.decode(event.data) for event in self._parsed(await self._next()) if event.data
-            ]
+        while self._events or not self.complete:
+            while self._events:
+                event = self._take()
+                found += [msgspec.json.decode(event.data)] if event.data else []
+            if not self.complete:
+                self._events += self._parser.feed(await self._next())
         await self.task
         return found
+
+    def _take(self) -> SSEEvent:
+        event = self._events.pop(0)
+        self.last_event_id = event.id or self.last_event_id
+        return event
 
     async def whole(self) -> None:
         """Wait for the end of the response."""
         while not self.complete:
             await self._next()
         await self.task
-
-    def _parsed(self, part: bytes) -> list[SSEEvent]:
-        events = list(self._parser.feed(part))
-        self.last_event_id = self._parser.last_event_id
-        self.retry_ms = self._parser.retry
-        return events
 
     async def comment(self) -> bytes:
         """Return the next part, which is expected to be no event."""

@@ -13,6 +13,8 @@ from taut.server.registry import TaskOptions
 from taut.server.server import Server
 
 if TYPE_CHECKING:
+    from taut.mcp.http.events import EventStore, MemoryEventStore
+    from taut.server.event_store_sqlite import SQLiteEventStore
     from taut.server.task_store import MemoryTaskStore, TaskStore
     from taut.server.task_store_sqlite import SQLiteTaskStore
     from taut.server.tasks import Tasks
@@ -23,10 +25,13 @@ __all__ = [
     "Elicit",
     "ElicitUrl",
     "Elicited",
+    "EventStore",
     "File",
     "Image",
     "ListRoots",
+    "MemoryEventStore",
     "MemoryTaskStore",
+    "SQLiteEventStore",
     "SQLiteTaskStore",
     "Sample",
     "Server",
@@ -38,7 +43,10 @@ __all__ = [
 
 #: What few servers use, loaded when it is first asked for.
 _HOMES = {
+    "EventStore": "taut.mcp.http.events",
+    "MemoryEventStore": "taut.mcp.http.events",
     "MemoryTaskStore": "taut.server.task_store",
+    "SQLiteEventStore": "taut.server.event_store_sqlite",
     "SQLiteTaskStore": "taut.server.task_store_sqlite",
     "TaskStore": "taut.server.task_store",
     "Tasks": "taut.server.tasks",

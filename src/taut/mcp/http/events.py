@@ -75,8 +75,8 @@ def checked(kept: Kept, stream: int, after: int, last: int | None) -> Kept:
 
     :raises EventsLost: it is not.
     """
-    first = kept.events[0][0] if kept.events else after + 1
-    if first != after + 1 or (last is not None and after + len(kept.events) != last):
+    newest = kept.events[-1][0] if kept.events else after
+    if newest != after + len(kept.events) or (last is not None and newest != last):
         raise EventsLost(f"What stream {stream} has said after event {after} is not kept")
     return kept
 

@@ -347,11 +347,13 @@ class Sessions:
     def close(self, reason: str) -> None:
         """Stop. What a store keeps of the sessions stays there for the next process."""
         # What is withdrawn now was not withdrawn by its client: who comes back later is to be told.
-        self.store = None
+        store, self.store = self.store, None
         while self._sessions:
             _, session = self._sessions.popitem()
+            session.sessions = None
             session.close(reason)
             self.on_end(session)
+        self.store = store
 
 
 def _ignore(session: Session) -> None:
