@@ -10,6 +10,7 @@ import pytest
 
 from faults.loops import Run
 from taut import Context, Server, SessionOptions
+from taut.mcp.http.sessions import IDLE_SWEEPS
 from taut.mcp.limits import Limits
 from transport.asgi import call as modern_call
 from transport.legacy import LegacyClient, error_of, message_of, text_of
@@ -503,5 +504,142 @@ class TestStreams:
             await asyncio.sleep(0)
             assert asgi.endpoint.open == 0
             assert (await client.post("ping").json())["result"] == {}
+
+        run(main())
+
+
+class TestWithoutSessions:
+    def test_each_request_is_served_by_itself(self, run: Run) -> None:
+        async def main() -> None:
+            client = LegacyClient(adder().asgi(sessions=False))
+            result = await client.open()
+            assert client.session is None
+            assert result["protocolVersion"] == "2025-11-25"
+            assert "logging" not in result["capabilities"]
+            assert result["capabilities"]["tools"] == {}
+            structured = {"mcp_protocol_version": "2025-11-25"}, {"mcp_protocol_version": None}
+            for headers, expected in zip(structured, (True, False), strict=True):
+                exchange = client.post(
+                    "tools/call", {"name": "add", "arguments": {"a": 1, "b": 2}}, **headers
+                )
+                message = await exchange.json()
+                assert text_of(message) == "3"
+                assert ("structuredContent" in message["result"]) is expected
+
+        run(main())
+
+    def test_a_session_id_means_nothing(self, run: Run) -> None:
+        async def main() -> None:
+            client = LegacyClient(adder().asgi(sessions=False))
+            client.session = "whatever"
+            assert (await client.post("ping").json())["result"] == {}
+            for exchange in (client.get(), client.delete()):
+                assert await client.status(exchange) == 405
+                assert exchange.headers["allow"] == "POST"
+
+        run(main())
+
+    def test_progress_is_streamed_without_ids_and_logs_are_not_sent(self, run: Run) -> None:
+        async def main() -> None:
+            gate = Gate()
+            gate.go.set()
+            client = LegacyClient(gate.app.asgi(sessions=False))
+            exchange = client.call("report", token="t")
+            assert len(await exchange.rest()) == 4
+            assert b"\nid:" not in exchange.body
+            exchange = client.call("hang_up", token="t")
+            assert len(await exchange.rest()) == 2
+            assert gate.closed == [False]
+
+        run(main())
+
+    def test_requests_of_different_clients_do_not_meet(self, run: Run) -> None:
+        async def main() -> None:
+            gate = Gate()
+            asgi = gate.app.asgi(sessions=False)
+            client, other = LegacyClient(asgi), LegacyClient(asgi)
+            exchange = client.call("wait", id=1)
+            await gate.began.wait()
+            await other.accepted(message_of("notifications/cancelled", {"requestId": 1}))
+            second = other.call("wait", id=1)
+            gate.go.set()
+            assert text_of(await exchange.json()) == text_of(await second.json()) == "done"
+
+        run(main())
+
+    @pytest.mark.parametrize("method", ["logging/setLevel", "resources/subscribe", "resources/unsubscribe"])
+    def test_what_needs_a_session_is_refused(self, run: Run, method: str) -> None:
+        app = adder()
+
+        @app.resource("x://y")
+        def y() -> str:
+            return "y"
+
+        async def main() -> None:
+            client = LegacyClient(app.asgi(sessions=False))
+            exchange = client.post(method, {"level": "debug", "uri": "x://y"})
+            await client.status(exchange)
+            assert error_of(exchange) == (200, -32600, 1)
+            assert b"sessions=True" in exchange.body
+
+        run(main())
+
+    def test_a_batch_is_answered(self, run: Run) -> None:
+        async def main() -> None:
+            client = LegacyClient(adder().asgi(sessions=False))
+            answers = await client.send([message_of("ping", id=1), message_of("tools/list", id=2)]).json()
+            assert {answer["id"] for answer in answers} == {1, 2}
+
+        run(main())
+
+
+class TestTime:
+    def test_an_idle_session_ends_and_a_connected_one_does_not(self, run: Run) -> None:
+        async def main() -> None:
+            gate = Gate()
+            asgi = gate.app.asgi()
+            idle, listening, waiting, gone = (LegacyClient(asgi) for _ in range(4))
+            for client in (idle, listening, waiting, gone):
+                await client.open()
+            listener, call, left = listening.get(), waiting.call("wait"), gone.call("wait")
+            await listener.event()
+            await gate.began.wait()
+            left.disconnect()
+            await left.task
+            assert asgi.endpoint.legacy is not None
+            sessions = asgi.endpoint.legacy.sessions
+            assert sessions is not None
+            for _ in range(IDLE_SWEEPS):
+                sessions.sweep()
+            assert len(sessions) == 4
+            assert (await idle.post("ping").json())["result"] == {}
+            sessions.sweep()
+            assert await gone.status(gone.post("ping")) == 404
+            assert await gate.ended.get() == "cancelled"
+            for _ in range(IDLE_SWEEPS + 1):
+                sessions.sweep()
+            assert await idle.status(idle.post("ping")) == 404
+            assert len(sessions) == 2
+            gate.go.set()
+            assert text_of(await call.json()) == "done"
+            listener.disconnect()
+            await listener.task
+
+        run(main())
+
+    def test_the_end_of_the_server_waits_for_handlers_whose_client_is_gone(self, run: Run) -> None:
+        async def main() -> None:
+            gate = Gate()
+            asgi = gate.app.asgi()
+            await asgi.start()
+            client = LegacyClient(asgi)
+            await client.open()
+            exchange = client.call("wait")
+            await gate.began.wait()
+            exchange.disconnect()
+            await exchange.task
+            await asgi.end()
+            assert gate.ended.get_nowait() == "cancelled"
+            assert asgi.endpoint.open == 0
 
         run(main())
