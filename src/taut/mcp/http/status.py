@@ -84,6 +84,4 @@ def _excerpt(headers: Mapping[bytes, bytes], body: bytes) -> str:
 
 def _retry_after_s(raw: bytes | None) -> float | None:
     """Seconds to wait as the server says (RFC 9110, section 10.2.3); dates are not read."""
-    return (
-        min(int(raw), MAX_RETRY_AFTER_S) if raw is not None and raw[:9].isdigit() and raw.isdigit() else None
-    )
+    return min(int(raw), MAX_RETRY_AFTER_S) if raw is not None and len(raw) < 10 and raw.isdigit() else None
