@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,7 @@ class Client:
         self._connection: ClientSide | None = None
         self._agreement: Agreement | None = None
         self._server_task: asyncio.Task[None] | None = None
-        self._cache: ResponseCache | None = None
+        self._cache = ResponseCache(time.monotonic)
         self._subscriptions: set[Subscription] = set()
 
     # -- life
@@ -150,7 +151,6 @@ class Client:
             raise LocalProtocolError(
                 "Expected a client that is not connected; make another one for another connection"
             )
-        self._cache = ResponseCache(asyncio.get_running_loop().time)
         self._connection = connection = self._open()
         try:
             connection.start()
@@ -284,14 +284,21 @@ class Client:
         :raises taut.errors.ConnectionClosed: the connection ended before the answer.
         :raises taut.errors.LocalProtocolError: the server did not declare what the method needs.
         """
-        return await self.connection.ask(
+        return await self._ask(
             method,
             params,
-            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
+            timeout_s=timeout_s,
             total_timeout_s=total_timeout_s,
             on_progress=on_progress,
             meta=meta,
         )
+
+    def _ask(
+        self, method: str, params: object, *, timeout_s: float | None = None, **options: Any
+    ) -> Coroutine[Any, Any, Any]:
+        """Return what waits for the result: a coroutine less than `request` on the way of every call."""
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        return self.connection.ask(method, params, timeout_s=limit_s, **options)
 
     async def call_tool(
         self,
@@ -360,7 +367,7 @@ class Client:
 
     async def read_resource(self, uri: str, **options: Any) -> models.ReadResourceResult:
         """Return the contents of a resource, from the cache where the server allows it."""
-        known = self._cached("resources/read", uri)
+        known: Any = self._cache.get("resources/read", uri)
         if known is None:
             known = await self._with_input(
                 "resources/read", models.ReadResourceParams(uri=uri), options, cache=uri
@@ -432,14 +439,13 @@ class Client:
 
     async def page(self, method: str, cursor: str | None = None, **options: Any) -> Any:
         """Return one page of a list method, from the cache where the server allows it."""
-        known = self._cached(method, cursor)
+        known = self._cache.get(method, cursor)
         if known is not None:
             return known
-        seen = self._changes()
+        seen = self._cache.changes
         params = models.PaginatedParams(cursor=msgspec.UNSET if cursor is None else cursor)
         result = await self.request(method, params, **options)
-        if self._cache is not None:
-            self._cache.put(method, cursor, result, seen=seen)
+        self._cache.put(method, cursor, result, seen=seen)
         return result
 
     async def _all(self, method: str, member: str, options: dict[str, Any]) -> list[Any]:
@@ -489,8 +495,7 @@ class Client:
     def _on_message(self, notification: Notification) -> None:
         params = notification.params()
         method = notification.method
-        if self._cache is not None:
-            self._cache.on_notification(method, getattr(params, "uri", None))
+        self._cache.on_notification(method, getattr(params, "uri", None))
         if method == "notifications/message" and self._logging is not None:
             self.connection.call_back(self._logging, params)
             return
@@ -501,8 +506,7 @@ class Client:
 
     def _catch_up(self) -> None:
         """Notifications may have been missed: nothing kept is sure, and all that is watched may have changed."""
-        if self._cache is not None:
-            self._cache.clear()
+        self._cache.clear()
         for subscription in list(self._subscriptions):
             subscription.catch_up()
 
@@ -513,12 +517,6 @@ class Client:
             await self.request("resources/subscribe", models.SubscribeParams(uri=uri))
         await self._ask_for_logs(self.agreement)
         self._catch_up()
-
-    def _cached(self, method: str, key: str | None) -> Any:
-        return None if self._cache is None else self._cache.get(method, key)
-
-    def _changes(self) -> int:
-        return 0 if self._cache is None else self._cache.changes
 
     # -- multi-round-trip requests
 
@@ -532,17 +530,17 @@ class Client:
         self, method: str, params: Any, options: dict[str, Any], *, cache: str | None = None
     ) -> Any:
         """Send a request; as long as the server asks for input, answer and send it again."""
-        seen = self._changes()
-        result = await self.request(method, params, **options)
+        seen = self._cache.changes
+        result = await self._ask(method, params, **options)
         if isinstance(result, models.InputRequiredResult):
             result = await play_rounds(
-                lambda again: self.request(method, again, **options),
+                lambda again: self._ask(method, again, **options),
                 method,
                 params,
                 result,
                 self._answers,
                 maximum=self._limits.max_rounds,
             )
-        elif cache is not None and self._cache is not None:
+        elif cache is not None:
             self._cache.put(method, cache, result, seen=seen)
         return result

@@ -41,13 +41,15 @@ LINGER_S = 1.0
 
 #: Statuses after which another attempt to take up a stream makes sense.
 TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
+ERROR = Kind.ERROR
+
 # What is being read.
 NOTHING, MESSAGE, EVENTS, REFUSAL = range(4)
 
 
 @final
 class Exchange:
-    """A request and what comes back for it. ``on_end(pending)`` is called once, when it has ended."""
+    """A request and what comes back for it. When it has ended, ``on_end`` is set or, if it is no future, called."""
 
     __slots__ = (
         "_body",
@@ -70,7 +72,9 @@ class Exchange:
     pending: Pending
     call: Call | None
 
-    def __init__(self, connection: HttpConnection, on_end: Callable[[Pending], None]) -> None:
+    def __init__(
+        self, connection: HttpConnection, on_end: asyncio.Future[None] | Callable[[Pending], None]
+    ) -> None:
         self._connection = connection
         self._on_end = on_end
         self._session = connection.headers.session
@@ -164,12 +168,11 @@ class Exchange:
     def _take_message(self, body: bytes) -> None:
         connection, pending = self._connection, self.pending
         message = connection.parse(body)
-        if not isinstance(message, RemoteProtocolError) and message.kind == Kind.ERROR:
-            if message.id_key != pending.id:  # a server that could not read the id, or does not say it
-                self._fail(decode_error(message))
-                return
-        elif isinstance(message, RemoteProtocolError):
+        if isinstance(message, RemoteProtocolError):
             self._fail(message)
+            return
+        if message.kind == ERROR and message.id_key != pending.id:
+            self._fail(decode_error(message))  # of a server that could not read the id, or does not say it
             return
         connection.receive(message)
         if not pending.done:
@@ -209,7 +212,7 @@ class Exchange:
         error: TautError | None = None
         if is_json(self._headers.get(b"content-type")) and body:
             message = self._connection.parse(body)
-            if not isinstance(message, RemoteProtocolError) and message.kind == Kind.ERROR:
+            if not isinstance(message, RemoteProtocolError) and message.kind == ERROR:
                 error = decode_error(message)
         in_session = self._session is not None and not self._connection.peer.modern
         return status_error(
@@ -271,7 +274,11 @@ class Exchange:
                 self._timer = self._connection.loop.call_later(LINGER_S, call.abort)
         elif self._timer is not None:
             self._stop_timer()
-        self._on_end(pending)
+        on_end = self._on_end
+        if not isinstance(on_end, asyncio.Future):
+            on_end(pending)
+        elif not on_end.done():
+            on_end.set_result(None)
 
     def _fail(self, error: TautError) -> None:
         self._connection.peer.fail(self.pending, error)

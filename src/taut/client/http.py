@@ -136,7 +136,7 @@ class HttpConnection(ClientSide):
             that must not be called.
         """
         name = name_of(method, params)
-        if method == "tools/call" and name is not None and (problem := self.tools.problem(name)) is not None:
+        if self.tools.hides and method == "tools/call" and (problem := self.tools.problem(name)) is not None:
             raise LocalProtocolError(f"The tool {name} must not be called: {problem}")
         final = None if total_timeout_s is None else self.loop.time() + total_timeout_s
         retry: Retry | None = None
@@ -148,11 +148,25 @@ class HttpConnection(ClientSide):
             if self.lost is not None:
                 raise self.lost
             session = self.headers.session
+            ended = self.loop.create_future()
+            exchange = self.post(
+                method,
+                name,
+                params,
+                ended,
+                timeout_s=timeout_s,
+                total_timeout_s=total_timeout_s,
+                on_progress=on_progress,
+                meta=meta,
+            )
             try:
-                result = await self._ask(
-                    method, name, params, timeout_s, total_timeout_s, on_progress=on_progress, meta=meta
-                )
+                await ended
+                result: Any = exchange.pending.result()
                 return self._shown(result) if method == "tools/list" else result
+            except asyncio.CancelledError:
+                self.peer.cancel(exchange.pending, "cancelled by the caller")
+                self.flush_soon()
+                raise
             except (TransportError, HeaderMismatch) as error:
                 if self.lost is not None:
                     raise
@@ -163,53 +177,23 @@ class HttpConnection(ClientSide):
             if final is not None:
                 total_timeout_s = max(0.0, final - self.loop.time())
 
-    async def _ask(
-        self,
-        method: str,
-        name: str | None,
-        params: object,
-        timeout_s: float | None,
-        total_timeout_s: float | None,
-        *,
-        on_progress: ProgressCallback | None,
-        meta: Mapping[str, Any] | None,
-    ) -> Any:
-        future: asyncio.Future[None] = self.loop.create_future()
-        exchange = self.post(
-            method,
-            name,
-            params,
-            lambda _: None if future.done() else future.set_result(None),
-            timeout_s=timeout_s,
-            total_timeout_s=total_timeout_s,
-            on_progress=on_progress,
-            meta=meta,
-        )
-        try:
-            await future
-        except asyncio.CancelledError:
-            self.peer.cancel(exchange.pending, "cancelled by the caller")
-            self.flush_soon()
-            raise
-        return exchange.pending.result()
-
     def post(
         self,
         method: str,
         name: str | None,
         params: object,
-        on_end: Callable[[Pending], None],
+        on_end: asyncio.Future[None] | Callable[[Pending], None],
         *,
         timeout_s: float | None = None,
         total_timeout_s: float | None = None,
         on_progress: ProgressCallback | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> Exchange:
-        """Send a request; ``on_end`` is called once it has ended, never from within."""
+        """Send a request; ``on_end`` is set, or called, once it has ended, never from within."""
         if self.lost is not None:
             raise self.lost
         head = self.headers.post(method, name)
-        if method == "tools/call" and self.peer.modern:
+        if self.tools.mirrors and method == "tools/call":
             head += self.tools.mirrored(name, _arguments(params))
         exchange = Exchange(self, on_end)
         exchange.pending = pending = self.peer.request(

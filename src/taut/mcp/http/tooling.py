@@ -54,6 +54,9 @@ class KnownTools:
     """The tools of one server by name, as they were last listed."""
 
     def __init__(self) -> None:
+        #: Whether there may be a tool whose arguments are mirrored, and one that must not be called.
+        self.mirrors = False
+        self.hides = False
         self._tools: dict[str, _Known] = {}
 
     def learn(self, tools: Iterable[models.Tool], *, marks: bool) -> dict[str, str]:
@@ -69,14 +72,16 @@ class KnownTools:
                 headers = ParamHeaders.compile(tool.input_schema) if marks else None
             except ConfigError as error:
                 hidden[tool.name] = str(error)
+                self.hides = True
                 self._tools[tool.name] = _Known(problem=str(error))
             else:
                 self._tools[tool.name] = _Known(headers, _is_repeatable(tool))
+                self.mirrors = self.mirrors or headers is not None
         return hidden
 
-    def problem(self, name: str) -> str | None:
+    def problem(self, name: str | None) -> str | None:
         """Return why the tool must not be called; None when it may be."""
-        known = self._tools.get(name)
+        known = self._tools.get(name or "")
         return None if known is None else known.problem
 
     def mirrored(self, name: str | None, arguments: Mapping[str, Any]) -> bytes:
