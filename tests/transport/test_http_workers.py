@@ -15,6 +15,8 @@ import msgspec
 import psutil
 import pytest
 
+from taut import Server
+from taut.errors import ConfigError
 from taut.transport.http.accepting import Board
 from transport.served import PATIENCE_S, Served, call, post, send, serving
 
@@ -78,6 +80,23 @@ class TestServing:
         }
         answer = msgspec.json.decode(post(second, "tools/call", params, **capable).read())
         assert answer["result"]["content"][0]["text"] == f"Ada {list(workers)[1]}"
+
+    def test_legacy_clients_are_served_without_sessions(self, served: Served) -> None:
+        params = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "old", "version": "0"},
+        }
+        kinds = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        for number, connection in enumerate(both(served).values()):
+            # Any worker answers the call, whichever was asked to initialize.
+            method = "initialize" if number == 0 else "tools/list"
+            said = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params if number == 0 else {}}
+            headers = kinds if number == 0 else {**kinds, "MCP-Protocol-Version": "2025-11-25"}
+            connection.request("POST", "/mcp", msgspec.json.encode(said), headers)
+            response = connection.getresponse()
+            assert response.headers["mcp-session-id"] is None
+            assert "result" in msgspec.json.decode(response.read())
 
 
 class TestTheEnd:
@@ -205,6 +224,16 @@ class TestReplacing:
 
 
 class TestRefusals:
+    def test_tasks_in_memory_would_be_found_by_one_worker_only(self) -> None:
+        app = Server("s")
+
+        @app.tool(task="optional")
+        async def long() -> None:
+            """Take long."""
+
+        with pytest.raises(ConfigError, match=r"workers: tasks are kept in the memory .* got 2"):
+            app.run("http", port=0, workers=2)
+
     def refusal(self, tmp_path: Path, before: str, after: str = "") -> str:
         path = tmp_path / "program.py"
         path.write_text(

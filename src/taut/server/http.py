@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from taut import models
-from taut.errors import MethodNotFound
+from taut.errors import ConfigError, MethodNotFound
 from taut.mcp.http.auth import Auth
 from taut.mcp.http.endpoint import Endpoint
 from taut.mcp.http.guard import LOOPBACK, Guard
@@ -130,6 +130,11 @@ def run_http(
         own = f"[{options.host}]" if ":" in options.host else options.host
         allowed_hosts = LOOPBACK if options.host in WILDCARDS else (*LOOPBACK, own)
     if options.workers > 1:
+        if server.tasks is not None and not server.tasks.store.shared:
+            raise ConfigError(
+                f"workers: tasks are kept in the memory of one process, so expected 1, got {options.workers};"
+                " give Server(tasks=Tasks(...)) a store that processes share, such as SQLiteTaskStore"
+            )
         # Made before they part, so that each opens what another sealed.
         server.state_sealer()
     app = asgi_app(
