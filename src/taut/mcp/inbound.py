@@ -132,7 +132,9 @@ class Request(msgspec.Struct, eq=False):
             result = _merged(result, self._peer.result_meta)
             members = b""
         try:
-            self._answers.result(self.id, models.project(result, self.caller.revision), members=members)
+            projected = models.project(result, self.caller.revision)
+            # The id not by way of the property: one call less on the hot path.
+            self._answers.result(self.envelope.id, projected, members=members)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             self.fail(RemoteError(f"The result of {self.method} cannot be encoded", code=INTERNAL_ERROR))
             raise LocalProtocolError(f"The result of {self.method} cannot be encoded: {error}") from error

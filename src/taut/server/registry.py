@@ -147,6 +147,8 @@ class Registry(Generic[E]):
         self._page_size = page_size
         self._on_change = on_change
         self._entries: dict[str, E] = {}
+        #: Return the entry of this name or URI; None if there is none. The method of the dict itself: each call asks.
+        self.get: Callable[[str | None], E | None] = self._entries.get  # type: ignore[assignment]
         self._pages: dict[tuple[str, str | None], bytes] = {}
 
     def __len__(self) -> int:
@@ -154,10 +156,6 @@ class Registry(Generic[E]):
 
     def __iter__(self) -> Iterator[E]:
         return iter(self._entries.values())
-
-    def get(self, key: str | None) -> E | None:
-        """Return the entry of this name or URI."""
-        return self._entries.get(key) if key is not None else None
 
     def add(self, entry: E) -> None:
         """Register ``entry``.

@@ -50,12 +50,14 @@ class Conversation:
         """What the requests of one legacy client have in common, and nobody else's: unguessable; empty: nothing."""
         return ""
 
+    # Each exchange over HTTP makes one of these: what most of them never need has its first value here.
+    _tasks: AbstractSet[asyncio.Task[None]] = NONE
+    _callbacks: AbstractSet[asyncio.Task[None]] = NONE
+
     def __init__(self, limits: Limits) -> None:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self.limits = limits
-        self._tasks: AbstractSet[asyncio.Task[None]] = NONE
-        self._callbacks: AbstractSet[asyncio.Task[None]] = NONE
 
     # -- how bytes travel
 

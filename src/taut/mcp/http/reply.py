@@ -95,7 +95,7 @@ class Response:
     has been said is taken with `reply` or `events`.
     """
 
-    __slots__ = ("_answer", "_events", "request", "result_meta", "status")
+    __slots__ = ("_events", "answers", "request", "result_meta", "status")
 
     #: In the modern era each request says what it wants to hear.
     log_level: str | None = None
@@ -103,16 +103,12 @@ class Response:
     def __init__(self, result_meta: dict[str, Any]) -> None:
         self.result_meta = result_meta
         self.status = 200
-        self._answer = Outgoing()
+        #: Where the answer goes.
+        self.answers = Outgoing()
         self._events: Outgoing | None = None
         self.request: Request
 
     # -- what the request needs of its owner
-
-    @property
-    def answers(self) -> Outgoing:
-        """Where the answer goes."""
-        return self._answer
 
     @property
     def out(self) -> Outgoing:
@@ -153,17 +149,23 @@ class Response:
     @property
     def unsent_bytes(self) -> int:
         """What waits to be taken."""
-        return len(self._answer) + (0 if self._events is None else len(self._events))
+        return len(self.answers) + (0 if self._events is None else len(self._events))
 
     def reply(self) -> Reply:
         """Return the whole answer; only for one that has `ended` and does not stream."""
-        return Reply(self.status, self._answer.take())
+        return Reply(self.status, self.answers.take())
+
+    def whole(self) -> Reply | None:
+        """Return the whole answer if it is there and one JSON body can carry it."""
+        if self._events is not None or self.request.state is RequestState.OPEN:
+            return None
+        return Reply(self.status, self.answers.take())
 
     def events(self) -> bytes:
         """Take what has been said since the last time, as events; a comment when that is nothing."""
         said = b"" if self._events is None else self._events.take()
         if self.ended:
-            said += self._answer.take()
+            said += self.answers.take()
         # Messages never contain the byte that ends them.
         events = [encode_sse(line, event="message") for line in said.split(b"\n") if line]
         return b"".join(events) or SSE_KEEPALIVE

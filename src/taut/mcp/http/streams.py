@@ -106,6 +106,10 @@ class SessionResponse(Response):
         """Whether one JSON body cannot carry what there is: a withdrawn request has a stream without an answer."""
         return self._begun or self._events is not None or (self.done and not self.answered)
 
+    def whole(self) -> Reply | None:
+        """Return the whole answer if it is there and one JSON body can carry it."""
+        return self.reply() if self.ended and not self.streams else None
+
     @property
     def unsent_bytes(self) -> int:
         """What waits to be taken."""
@@ -126,7 +130,7 @@ class SessionResponse(Response):
         done = self.done
         said = b"" if self._events is None else self._events.take()
         if done:
-            said += self._answer.take()
+            said += self.answers.take()
         if self._finished or not (self._begun or self.attached):
             return  # too late, or nobody knows of a stream to come back to
         if not self._begun:
@@ -234,7 +238,7 @@ class BatchResponse(SessionResponse):
     @property
     def answered(self) -> bool:
         """Whether any of them is answered."""
-        return len(self._answer) > 0
+        return len(self.answers) > 0
 
     def _raw_ids(self) -> bytes:
         return b"[%b]" % b",".join(self.raw_ids)

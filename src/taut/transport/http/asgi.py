@@ -100,7 +100,7 @@ class AsgiApp:
             return answer
         exchange = self._exchange(answer)
         exchange.begin()
-        return answer.reply() if answer.ended and not answer.streams else exchange
+        return answer.whole() or exchange
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _own_path(scope)

@@ -18,13 +18,14 @@ class Exchange(Conversation):
     Nothing is awaited until somebody follows: a handler that does not wait is answered without any of this.
     """
 
+    #: Called whenever there may be something to send, by whoever does not `news` for it.
+    on_news: Callable[[], object] | None = None
+    _news: asyncio.Event | None = None
+    _drained: asyncio.Future[None] | None = None
+
     def __init__(self, response: Response, limits: Limits) -> None:
         super().__init__(limits)
         self.response = response
-        #: Called whenever there may be something to send, by whoever does not `news` for it.
-        self.on_news: Callable[[], object] | None = None
-        self._news: asyncio.Event | None = None
-        self._drained: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
         """Work on the request, as far as that goes without waiting."""
