@@ -199,7 +199,7 @@ async def main():
 
 asyncio.run(main())
 """
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         ended = subprocess.run([sys.executable, "-c", child], check=False, timeout=30, env=env)
         assert ended.returncode == -signal.SIGKILL
 

@@ -215,6 +215,29 @@ class TestWhose:
 
         run(main())
 
+    def test_a_task_whose_session_has_ended_does_its_work(
+        self, run: Run, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def main() -> None:
+            app = Server("s")
+            let_go, ended = asyncio.Event(), asyncio.Event()
+
+            @app.tool(task="optional")
+            async def work(ctx: Context) -> None:
+                await let_go.wait()
+                await ctx.progress(1, 2, "half")
+                await ctx.elicitation_complete("x")
+                ended.set()
+
+            async with app.running():
+                async with legacy(app) as client:
+                    await begin(client, "work")
+                let_go.set()
+                await ended.wait()
+
+        run(main())
+        assert not caplog.records
+
 
 class TestInput:
     def app(self) -> Server:

@@ -67,7 +67,7 @@ class ServerConnection(Connection[ServerPeer]):
 
     def tell(self, method: str, params: object = msgspec.UNSET) -> None:
         """Notify the client of a legacy session; a modern one hears what it listens to."""
-        if self.peer.era is Era.LEGACY and self.peer.ready:
+        if self.peer.era is Era.LEGACY and self.peer.ready and self.lost is None:
             self.peer.notify(method, params)
             self.flush_soon()
 

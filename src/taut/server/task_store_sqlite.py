@@ -37,7 +37,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS tasks (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, created REAL NOT NULL, expires REAL, version INTEGER NOT NULL,
     body BLOB NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX IF NOT EXISTS tasks_of_owner ON tasks (owner, created);
 CREATE INDEX IF NOT EXISTS tasks_by_end ON tasks (expires);
 """
