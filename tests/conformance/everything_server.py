@@ -88,6 +88,14 @@ async def with_progress(ctx: Context) -> str:
     return "Progressed."
 
 
+@app.tool(name="test_reconnection")
+async def reconnection(ctx: Context) -> str:
+    """Send the client away while working; it comes back for the result."""
+    ctx.close_stream()
+    await asyncio.sleep(0.1)
+    return "Reconnected."
+
+
 @app.tool(name="test_error_handling")
 def error_handling() -> models.CallToolResult:
     """Fail."""

@@ -9,7 +9,20 @@ from typing import Any
 from .matrix import LEGACY, ROOT, Outcome, Pair
 
 TOOLS = [
-    *("add", "ask", "echo", "fail", "interrupted", "log", "progress", "roots", "sample", "slow", "touch"),
+    *(
+        "add",
+        "ask",
+        "echo",
+        "fail",
+        "interrupted",
+        "log",
+        "poll",
+        "progress",
+        "roots",
+        "sample",
+        "slow",
+        "touch",
+    ),
 ]
 TEXT = 'quote " backslash \\ newline \n accents é 日本 \U0001f40d line separators \u2028 \u2029 \x7f'
 INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND = -32602, -32601, -32002
@@ -65,6 +78,10 @@ def check_progress(pair: Pair, seen: Any) -> None:
     assert seen == {"text": "done", "events": [[1, 3], [2, 3], [3, 3]]}
 
 
+def check_poll(pair: Pair, seen: Any) -> None:
+    assert seen == text("closed" if pair.http and pair.revision == LEGACY else "open")
+
+
 def check_set_level(pair: Pair, seen: Any) -> None:
     if pair.server.name == "mcp2" and pair.revision == LEGACY:  # It logs without the capability to.
         assert seen is None or "error" in seen
@@ -81,7 +98,7 @@ def check_log(pair: Pair, seen: Any) -> None:
 
 def check_interrupted(pair: Pair, seen: Any) -> None:
     # mcp 1 waits no longer, but does not say so.
-    assert seen == text("0" if pair.client.name == "mcp1" else "1")
+    assert seen == ("0" if pair.client.name == "mcp1" else "1")
 
 
 def check_changed(pair: Pair, seen: Any) -> None:
@@ -110,6 +127,7 @@ CHECKS: dict[str, Callable[[Pair, Any], None]] = {
     "invalid": check_invalid,
     "unknown_tool": check_unknown_tool,
     "progress": check_progress,
+    "poll": check_poll,
     "set_level": check_set_level,
     "log": check_log,
     "interrupted": check_interrupted,

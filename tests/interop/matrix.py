@@ -67,11 +67,12 @@ PARTIES = {
 
 @dataclass(frozen=True)
 class Pair:
-    """A client in a mode, and a server."""
+    """A client in a mode, and a server, over stdio or HTTP."""
 
     client: Party
     mode: str
     server: Party
+    http: bool = False
 
     @property
     def revision(self) -> str:
@@ -90,15 +91,15 @@ def need(pair: Pair) -> None:
             pytest.skip(reason)
 
 
-def pairs() -> list[Pair]:
+def pairs(*, http: bool = False) -> list[Pair]:
     """Return every pair with taut in it, in every mode that can succeed."""
     taut = PARTIES["taut"]
     found = []
     for party in PARTIES.values():
         modes = [mode for mode in taut.modes if mode != MODERN or party.modern]
-        found += [Pair(taut, mode, party) for mode in modes]
+        found += [Pair(taut, mode, party, http) for mode in modes]
         if party is not taut:
-            found += [Pair(party, mode, taut) for mode in party.modes]
+            found += [Pair(party, mode, taut, http) for mode in party.modes]
     return found
 
 
@@ -173,9 +174,9 @@ def outcome(pair: Pair, url: str | None = None) -> Outcome:
 
 def main() -> None:
     *options, client, mode, server = sys.argv[1:]
-    pair = Pair(PARTIES[client], mode, PARTIES[server])
+    pair = Pair(PARTIES[client], mode, PARTIES[server], http="--http" in options)
     with Servers() as servers:
-        result = outcome(pair, servers.url(pair.server) if options else None)
+        result = outcome(pair, servers.url(pair.server) if pair.http else None)
     for step, value in result.seen.items():
         print(f"{step:15} {json.dumps(value)}")
     print(f"exit code {result.exit_code}\n{result.stderr}")

@@ -244,6 +244,11 @@ class Client:
         return self.agreement.revision
 
     @property
+    def session_id(self) -> str | None:
+        """The id of the session, over HTTP in the legacy era, for logs. It changes when the server forgets it."""
+        return self.connection.session_id
+
+    @property
     def server_capabilities(self) -> models.ServerCapabilities:
         """What the server declared."""
         return self.agreement.server_capabilities

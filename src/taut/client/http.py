@@ -109,6 +109,12 @@ class HttpConnection(ClientSide):
         self._shared: dict[str, asyncio.Task[None]] = {}
         self._closing: asyncio.Task[None] | None = None
 
+    @property
+    def session_id(self) -> str | None:
+        """The id of the legacy session; None where there is none."""
+        session = self.headers.session
+        return None if session is None else session.decode("ascii")
+
     # -- requests
 
     async def ask(

@@ -62,6 +62,11 @@ class ClientSide(Timed[ClientPeer]):
 
     # -- negotiation
 
+    @property
+    def session_id(self) -> str | None:
+        """The id of a legacy session over HTTP."""
+        return None
+
     async def negotiate(
         self, mode: str, *, probe_timeout_s: float, timeout_s: float, log_level: str | None
     ) -> Agreement:

@@ -3,6 +3,9 @@ const TEXT = 'quote " backslash \\ newline \n accents é 日本 \u{1f40d} line s
 const BIG = 300_000;
 const TIMEOUT_MS = 500;
 const CHANGE_MS = 5_000;
+// How often, and how far apart, something is looked for that may come late.
+const TURNS = 50;
+const TURN_MS = 10;
 
 export const ANSWER = "blue";
 export const SAMPLED = "hi there";
@@ -14,7 +17,7 @@ export const OVER_HTTP = TARGET[0].startsWith("http");
 const describe = (error) => ({ type: error.constructor.name, code: error.code ?? null, message: String(error.message) });
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const settled = async (events, count) => {
-  for (let turn = 0; turn < 50 && events.length < count; turn++) await sleep(10);
+  for (let turn = 0; turn < TURNS && events.length < count; turn++) await sleep(TURN_MS);
   return events;
 };
 
@@ -71,6 +74,7 @@ export async function run({ client, revision, session, logged, setLevel, call, h
     const { text } = await outcome("progress", { steps: 3 }, { onprogress });
     return { text, events: await settled(progress, 3) };
   });
+  await step("poll", () => outcome("poll", {}));
   await step("set_level", async () => void (await setLevel("debug")));
   await step("log", async () => {
     const { text } = await outcome("log", { message: "hello log" });
@@ -80,6 +84,7 @@ export async function run({ client, revision, session, logged, setLevel, call, h
   await step("sample", () => outcome("sample", { prompt: "Say hi" }));
   await step("roots", () => outcome("roots", {}));
   await step("timeout", async () => {
+    await outcome("interrupted", {}); // the end of another client's session may have been one
     try {
       return (await outcome("slow", { seconds: 30 }, { timeout: TIMEOUT_MS })).text;
     } catch (error) {
@@ -88,7 +93,15 @@ export async function run({ client, revision, session, logged, setLevel, call, h
     }
   });
   await step("after_timeout", () => outcome("add", { a: 20, b: 22 }));
-  await step("interrupted", () => outcome("interrupted", {}));
+  await step("interrupted", async () => {
+    let count = "0";
+    for (let turn = 0; turn < TURNS && count === "0"; turn++) {
+      // The withdrawal travels beside the calls, and may come after them.
+      count = (await outcome("interrupted", {})).text;
+      await sleep(TURN_MS);
+    }
+    return count;
+  });
   await step("changed", async () => {
     await within(CHANGE_MS, hearOfTools(() => outcome("touch", {})));
     return "heard";

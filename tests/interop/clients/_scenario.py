@@ -16,6 +16,8 @@ TEXT = 'quote " backslash \\ newline \n accents é 日本 \U0001f40d line separa
 BIG = 300_000
 TIMEOUT_S = 0.5
 CHANGE_S = 5
+# How often, and how far apart, something is looked for that may come late.
+TURNS, TURN_S = 50, 0.01
 
 # What the callbacks of every client answer.
 ANSWER = {"answer": "blue"}
@@ -93,6 +95,18 @@ async def run(adapter: Adapter) -> None:
     async def set_level() -> None:
         await adapter.set_level("debug")
 
+    async def timeout() -> str:
+        await adapter.call("interrupted", {})  # the end of another client's session may have been one
+        return await adapter.call_with_timeout("slow", {"seconds": 30}, TIMEOUT_S)
+
+    async def interrupted() -> str:
+        for _ in range(TURNS):  # the withdrawal travels beside the calls, and may come after them
+            count = (await adapter.call("interrupted", {}))["text"]
+            if count != "0":
+                break
+            await asyncio.sleep(TURN_S)
+        return str(count)
+
     async def changed() -> str:
         await asyncio.wait_for(adapter.hear_of_tools(lambda: adapter.call("touch", {})), CHANGE_S)
         return "heard"
@@ -106,14 +120,15 @@ async def run(adapter: Adapter) -> None:
     await step("unknown_tool", lambda: adapter.call("no_such_tool", {}))
     await step("concurrent", concurrent)
     await step("progress", progress)
+    await step("poll", lambda: adapter.call("poll", {}))
     await step("set_level", set_level)
     await step("log", log)
     await step("ask", lambda: adapter.call("ask", {"question": "Which colour?"}))
     await step("sample", lambda: adapter.call("sample", {"prompt": "Say hi"}))
     await step("roots", lambda: adapter.call("roots", {}))
-    await step("timeout", lambda: adapter.call_with_timeout("slow", {"seconds": 30}, TIMEOUT_S))
+    await step("timeout", timeout)
     await step("after_timeout", lambda: adapter.call("add", {"a": 20, "b": 22}))
-    await step("interrupted", lambda: adapter.call("interrupted", {}))
+    await step("interrupted", interrupted)
     await step("changed", changed)
     await step("resources", adapter.resources)
     await step("templates", adapter.templates)
@@ -128,10 +143,10 @@ async def run(adapter: Adapter) -> None:
 
 async def settled(events: list[Any], count: int) -> None:
     """Wait for notifications that an SDK may deliver after the result that they precede on the wire."""
-    for _ in range(50):
+    for _ in range(TURNS):
         if len(events) >= count:
             return
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(TURN_S)
 
 
 def arguments() -> tuple[str, str | list[str]]:

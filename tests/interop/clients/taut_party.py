@@ -20,7 +20,9 @@ class Adapter:
     def revision(self) -> str:
         return self.client.revision
 
-    session = None
+    @property
+    def session(self) -> str | None:
+        return self.client.session_id
 
     def on_progress(self, params: models.ProgressParams) -> None:
         self.progress.append([params.progress, params.total])

@@ -8,6 +8,8 @@ import sys
 
 import anyio
 import mcp_types as types
+import uvicorn
+from _events import Events
 from fastmcp import Context, FastMCP
 
 app = FastMCP("interop", version="1.0")
@@ -82,6 +84,15 @@ async def touch(ctx: Context) -> str:
 
 
 @app.tool
+async def poll(ctx: Context) -> str:
+    """Send the client away while working, and tell whether that could be done."""
+    closed = ctx.request_context.close_sse_stream is not None
+    await ctx.close_sse_stream()
+    await anyio.sleep(0.02)
+    return "closed" if closed else "open"
+
+
+@app.tool
 async def log(message: str, ctx: Context) -> str:
     """Log a message to the client."""
     await ctx.info(message)
@@ -140,6 +151,7 @@ def review(code: str) -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        app.run("http", port=int(sys.argv[1]), show_banner=False, log_level="ERROR")
+        web = app.http_app(event_store=Events(), retry_interval=100)
+        uvicorn.run(web, port=int(sys.argv[1]), log_level="error")
     else:
         app.run(show_banner=False, log_level="ERROR")

@@ -3,11 +3,12 @@
 import sys
 
 import anyio
+from _events import Events
 from mcp import types
 from mcp.server.fastmcp import Context, FastMCP
 from pydantic import BaseModel
 
-app = FastMCP("interop", log_level="ERROR")
+app = FastMCP("interop", log_level="ERROR", event_store=Events(), retry_interval=100)
 #: The waits that were cut short.
 INTERRUPTED: list[float] = []
 
@@ -67,6 +68,15 @@ async def touch(ctx: Context) -> str:
     """Announce that the list of tools has changed."""
     await ctx.session.send_tool_list_changed()
     return "touched"
+
+
+@app.tool()
+async def poll(ctx: Context) -> str:
+    """Send the client away while working, and tell whether that could be done."""
+    closed = ctx.request_context.close_sse_stream is not None
+    await ctx.close_sse_stream()
+    await anyio.sleep(0.02)
+    return "closed" if closed else "open"
 
 
 @app.tool()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import anyio
 import mcp_types as types
+from _events import Events
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.resolve import Elicit, ListRoots, Resolve, Sample
@@ -87,6 +88,15 @@ async def touch(ctx: Context) -> str:
 
 
 @app.tool()
+async def poll(ctx: Context) -> str:
+    """Send the client away while working, and tell whether that could be done."""
+    closed = ctx.request_context.close_sse_stream is not None
+    await ctx.close_sse_stream()
+    await anyio.sleep(0.02)
+    return "closed" if closed else "open"
+
+
+@app.tool()
 async def log(message: str, ctx: Context) -> str:
     """Log a message to the client."""
     await ctx.info(message)
@@ -131,4 +141,7 @@ def review(code: str) -> str:
 
 
 if __name__ == "__main__":
-    app.run("streamable-http", port=int(sys.argv[1])) if sys.argv[1:] else app.run()
+    if sys.argv[1:]:
+        app.run("streamable-http", port=int(sys.argv[1]), event_store=Events(), retry_interval=100)
+    else:
+        app.run()

@@ -5,7 +5,7 @@ import sys
 
 import msgspec
 
-from taut import Context, Server, ToolError
+from taut import Context, Server, SessionOptions, ToolError
 
 # More than one page of tools, so that clients have to turn it.
 app = Server("interop", version="1.0", page_size=4)
@@ -76,6 +76,14 @@ def touch() -> str:
 
 
 @app.tool
+async def poll(ctx: Context) -> str:
+    """Send the client away while working, and tell whether that could be done."""
+    closed = ctx.close_stream()
+    await asyncio.sleep(0.02)
+    return "closed" if closed else "open"
+
+
+@app.tool
 async def log(message: str, ctx: Context) -> str:
     """Log a message to the client."""
     await ctx.info(message)
@@ -121,4 +129,7 @@ def review(code: str) -> str:
 
 
 if __name__ == "__main__":
-    app.run("http", port=int(sys.argv[1])) if sys.argv[1:] else app.run()
+    if sys.argv[1:]:
+        app.run("http", port=int(sys.argv[1]), sessions=SessionOptions(retry_ms=100))
+    else:
+        app.run()

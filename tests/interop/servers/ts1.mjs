@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
+import { Events } from "./_events.mjs";
 
 const require = createRequire(new URL("../../../.peers/node/", import.meta.url));
 const { McpServer, ResourceTemplate } = require("@modelcontextprotocol/sdk/server/mcp.js");
@@ -48,6 +49,11 @@ function build() {
     }
     return text("done");
   });
+  tool("poll", "Send the client away while working, and tell whether that could be done.", {}, async (_, extra) => {
+    extra.closeSSEStream?.();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return text(extra.closeSSEStream === undefined ? "open" : "closed");
+  });
   tool("log", "Log a message to the client.", { message: z.string() }, async ({ message }) => {
     await app.sendLoggingMessage({ level: "info", data: message });
     return text("logged");
@@ -85,6 +91,8 @@ async function serve(request, response) {
   if (request.headers["mcp-session-id"] !== undefined) return response.writeHead(404).end();
   const transport = new StreamableHTTPServerTransport({
     sessionIdGenerator: randomUUID,
+    eventStore: new Events(),
+    retryInterval: 100,
     onsessioninitialized: (id) => sessions.set(id, transport),
     onsessionclosed: (id) => sessions.delete(id),
   });

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
+import { Events } from "./_events.mjs";
 
 const require = createRequire(new URL("../../../.peers/node/", import.meta.url));
 const {
@@ -64,6 +65,11 @@ function build() {
     }
     return text("done");
   });
+  tool("poll", "Send the client away while working, and tell whether that could be done.", {}, async (_, ctx) => {
+    ctx.http?.closeSSE?.();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return text(ctx.http?.closeSSE === undefined ? "open" : "closed");
+  });
   tool("log", "Log a message to the client.", { message: z.string() }, async ({ message }, ctx) => {
     await ctx.mcpReq.log("info", message);
     return text("logged");
@@ -107,6 +113,8 @@ async function serve(request) {
   if (id !== null) return sessions.get(id)?.handleRequest(request) ?? new Response(null, { status: 404 });
   const transport = new WebStandardStreamableHTTPServerTransport({
     sessionIdGenerator: randomUUID,
+    eventStore: new Events(),
+    retryInterval: 100,
     onsessioninitialized: (opened) => void sessions.set(opened, transport),
     onsessionclosed: (closed) => void sessions.delete(closed),
   });
