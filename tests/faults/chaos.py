@@ -61,10 +61,10 @@ class ChaosProxy:
             try:
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                back.close()
                 for one in both:
                     one.cancel()
                 await asyncio.gather(*both, return_exceptions=True)
-                back.close()
         except OSError:  # an end that is gone is what is being played here
             return
         except asyncio.CancelledError:  # streams would report it as an error of ours
