@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from serving import serving
-from web import Asked, encoded, modern, text_result, web
+from web import Asked, encoded, legacy, modern, text_result, web
 
 from faults.loops import Run
 from taut import Client, Context, Server, models
@@ -26,6 +26,7 @@ from taut.errors import (
     RemoteProtocolError,
     RequestTimeout,
 )
+from taut.mcp.http.resumption import Resumption
 from taut.mcp.limits import Limits
 
 
@@ -594,5 +595,103 @@ class TestTokens:
                 with pytest.raises(AccessDenied):
                     await client.call_tool("t")
                 assert there.methods().count("tools/call") == 2
+
+        run(main())
+
+
+class TestSubscriptions:
+    def test_one_that_is_cut_is_opened_again_and_reports_what_it_may_have_missed(self, run: Run) -> None:
+        def acknowledge(asked: Asked) -> None:
+            identifier = asked.message["id"]
+            meta = {"io.modelcontextprotocol/subscriptionId": identifier}
+            wanted = asked.message["params"]["notifications"]
+            params = {"notifications": wanted, "_meta": meta}
+            asked.event({"method": "notifications/subscriptions/acknowledged", "params": params})
+
+        async def answer(asked: Asked) -> None:
+            asked.stream()
+            acknowledge(asked)
+            if len(listens) == 1:
+                asked.drop()
+
+        listens: list[Asked] = []
+
+        async def script(asked: Asked) -> None:
+            listens.append(asked)
+            await answer(asked)
+
+        async def main() -> None:
+            async with web(modern(script)) as there, Client(there.url) as client:
+                changes = await client.subscribe("mem://x", tools=True)
+                await there.heard("subscriptions/listen", 2)
+                assert await anext(changes) == Change("notifications/tools/list_changed", None)
+                assert await anext(changes) == Change("notifications/resources/updated", "mem://x")
+                assert listens[0].message["id"] != listens[1].message["id"]
+                meta = {"io.modelcontextprotocol/subscriptionId": listens[1].message["id"]}
+                listens[1].event({"method": "notifications/tools/list_changed", "params": {"_meta": meta}})
+                assert await anext(changes) == Change("notifications/tools/list_changed", None)
+                listens[1].event(
+                    {"id": listens[1].message["id"], "result": {"resultType": "complete", "_meta": meta}}
+                )
+                listens[1].done()
+                with pytest.raises(StopAsyncIteration):
+                    await anext(changes)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Resumption, "delay_s", lambda self, chance: 0.0)
+            run(main())
+
+    @pytest.mark.parametrize("waits", [False, True])
+    def test_it_ends_with_the_client(self, run: Run, waits: bool) -> None:
+        async def script(asked: Asked) -> None:
+            asked.stream()
+            meta = {"io.modelcontextprotocol/subscriptionId": asked.message["id"]}
+            params = {"notifications": {}, "_meta": meta}
+            asked.event({"method": "notifications/subscriptions/acknowledged", "params": params})
+            if waits:
+                asked.drop()
+
+        async def main() -> None:
+            async with web(modern(script)) as there:
+                async with Client(there.url) as client:
+                    changes = await client.subscribe(tools=True)
+                    if waits:
+                        await there.left()
+                    reading = asyncio.ensure_future(anext(changes))
+                    await asyncio.sleep(0)
+                with pytest.raises(ConnectionClosed):
+                    await reading
+
+        run(main())
+
+
+class TestManyConnections:
+    def test_answers_do_not_wait_for_the_calls_that_wait_for_them(self, run: Run) -> None:
+        calls: dict[str, Asked] = {}
+
+        async def answer(asked: Asked) -> None:
+            if asked.method == "tools/call":
+                question = f"q{asked.message['id']}"
+                calls[question] = asked
+                asked.stream()
+                params = {"message": "?", "requestedSchema": {"type": "object", "properties": {}}}
+                asked.event({"id": question, "method": "elicitation/create", "params": params})
+            else:
+                asked.reply(status=202)
+                call = calls[asked.message["id"]]
+                call.event({"id": call.message["id"], "result": text_result("ok")})
+                call.done()
+
+        def decline(params: models.ElicitParams) -> models.ElicitResult:
+            return models.ElicitResult(action="decline")
+
+        async def main() -> None:
+            settings = HttpSettings(max_connections=5)
+            async with (
+                web(legacy(answer)) as there,
+                Client(there.url, mode="legacy", http=settings, elicitation=decline) as client,
+            ):
+                results = await asyncio.gather(*(client.call_tool("t") for _ in range(20)))
+                assert {one.text for one in results} == {"ok"}
 
         run(main())

@@ -27,6 +27,7 @@ from taut.errors import (
     HeaderMismatch,
     LocalProtocolError,
     RemoteProtocolError,
+    RequestTimeout,
     TautError,
     TransportError,
 )
@@ -38,6 +39,7 @@ from taut.mcp.negotiation import Agreement
 from taut.mcp.outbound import Pending, ProgressCallback
 from taut.mcp.peer import Message
 from taut.transport.http.pool import Pool
+from taut.transport.http.url import parse_url
 
 if TYPE_CHECKING:
     from taut.transport.http.call import Answer, Call
@@ -48,6 +50,8 @@ logger = logging.getLogger("taut")
 
 #: Notifications and answers that are on their way at a time; more wait, and their number is limited by the peer.
 MAX_TELLING = 32
+#: Connections that calls leave free for these; where they do not, others are opened.
+RESERVE = 4
 #: Seconds that a server gets to take a notification or an answer.
 TELL_S = 30.0
 #: Pages of a list of tools that are learned.
@@ -74,11 +78,11 @@ class Requests(Protocol):
 
 
 class HttpConnection(ClientSide):
-    """A `ClientPeer` whose requests travel through ``pool`` to ``path``."""
+    """A `ClientPeer` whose requests travel to ``path`` through what ``make_pool`` returns."""
 
     def __init__(
         self,
-        pool: Requests,
+        make_pool: Callable[[], Requests],
         path: bytes,
         profile: ClientProfile,
         owner: Owner,
@@ -96,7 +100,10 @@ class HttpConnection(ClientSide):
         self.streams: set[HttpListening] = set()
         #: The stream of a legacy session; None where there is none, or none yet.
         self.events: EventStream | None = None
-        self._pool = pool
+        self._make_pool = make_pool
+        self._pool = make_pool()
+        #: For what calls may be waiting for, while they take every connection of the other.
+        self._spare: Requests | None = None
         self._path = path
         self._body = Outgoing()
         self._token: str | None = None
@@ -147,12 +154,8 @@ class HttpConnection(ClientSide):
         final = None if total_timeout_s is None else self.loop.time() + total_timeout_s
         retry: Retry | None = None
         while True:
-            if self._expired and method != "initialize":
-                await self._once("session", self._renew)
-            if self.settings.auth is not None:
-                await self.authorize()
-            if self.lost is not None:
-                raise self.lost
+            if (self._expired and method != "initialize") or self.settings.auth is not None:
+                await self._prepare(method, timeout_s, total_timeout_s)
             session = self.headers.session
             ended = self.loop.create_future()
             exchange = self.post(
@@ -182,6 +185,19 @@ class HttpConnection(ClientSide):
                     raise
             if final is not None:
                 total_timeout_s = max(0.0, final - self.loop.time())
+
+    async def _prepare(self, method: str, timeout_s: float | None, total_timeout_s: float | None) -> None:
+        """Have a session and a token for the next request."""
+        limits = [limit for limit in (timeout_s, total_timeout_s) if limit is not None]
+        limit_s = min(limits, default=None)
+        try:
+            async with asyncio.timeout(limit_s):
+                if self._expired and method != "initialize":
+                    await self._once("session", self._renew)
+                if self.settings.auth is not None:
+                    await self.authorize()
+        except TimeoutError:
+            raise RequestTimeout(method, limit_s or 0.0) from None
 
     def post(
         self,
@@ -291,7 +307,7 @@ class HttpConnection(ClientSide):
         told = Told(self)
         self._telling.add(told)
         if self.settings.auth is None:
-            told.call = self.send(b"POST", self.headers.message(), message, told, timeout_s=TELL_S)
+            self._send_told(told, message)
         else:
             self.call_back(self._tell_authorized, told, message)
         return told
@@ -303,7 +319,14 @@ class HttpConnection(ClientSide):
             told.failed(TransportError(str(error), sent=False))
             return
         if self.lost is None:
-            told.call = self.send(b"POST", self.headers.message(), message, told, timeout_s=TELL_S)
+            self._send_told(told, message)
+
+    def _send_told(self, told: Told, message: bytes) -> None:
+        pool = self._pool
+        if self.peer.open_calls + RESERVE >= self.settings.max_connections:
+            # Calls may be waiting for just this, and it must not wait for their connections in its turn.
+            pool = self._spare = self._spare or self._make_pool()
+        told.call = pool.send(b"POST", self._path, self.headers.message(), message, told, timeout_s=TELL_S)
 
     def told(self, told: Told) -> None:
         """Strike a message that has been taken or refused."""
@@ -403,11 +426,11 @@ class HttpConnection(ClientSide):
         self.stop_watching()
         if self.events is not None:
             self.events.close()
-        for stream in list(self.streams):
-            stream.close()
         for task in self._shared.values():
             task.cancel()
         self.peer.close(lost)
+        for stream in list(self.streams):
+            stream.lose(lost)
         for told in self._telling:
             told.cancel()
         self.drop_callbacks()
@@ -422,6 +445,8 @@ class HttpConnection(ClientSide):
             )
             await asyncio.wait([end.done], timeout=self.settings.close_timeout_s)
         await self._pool.close()
+        if self._spare is not None:
+            await self._spare.close()
         await self.wait_handlers()
 
     async def wait_closed(self) -> None:
@@ -437,17 +462,20 @@ def open_http(
 
     :raises taut.errors.ConfigError: the URL or the settings cannot work.
     """
-    pool = Pool(
-        url,
-        tls=settings.tls,
-        uds=settings.uds,
-        proxy=settings.proxy,
-        trust_env=settings.trust_env,
-        max_connections=settings.max_connections,
-        connect_timeout_s=settings.connect_timeout_s,
-        idle_s=settings.idle_s,
-    )
-    return HttpConnection(pool, pool.url.target, profile, owner, settings, limits=limits)
+
+    def make_pool() -> Pool:
+        return Pool(
+            url,
+            tls=settings.tls,
+            uds=settings.uds,
+            proxy=settings.proxy,
+            trust_env=settings.trust_env,
+            max_connections=settings.max_connections,
+            connect_timeout_s=settings.connect_timeout_s,
+            idle_s=settings.idle_s,
+        )
+
+    return HttpConnection(make_pool, parse_url(url).target, profile, owner, settings, limits=limits)
 
 
 def _arguments(params: Any) -> Mapping[str, Any]:

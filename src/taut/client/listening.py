@@ -272,10 +272,14 @@ class HttpListening:
 
     def close(self) -> None:
         """Close the stream, which tells the server to stop."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._closed = True
         if self._exchange is not None:
+            self._closed = True
             self._connection.peer.cancel(self._exchange.pending, "unsubscribed")
         else:
-            self._end(RequestCancelled("subscriptions/listen was cancelled: unsubscribed"))
+            self.lose(RequestCancelled("subscriptions/listen was cancelled: unsubscribed"))
+
+    def lose(self, error: TautError) -> None:
+        """End with ``error``, also between two attempts."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._end(error)

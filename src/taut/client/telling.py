@@ -35,15 +35,17 @@ class Told:
         self.done: asyncio.Future[None] = connection.loop.create_future()
 
     def head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
-        """Note a refusal."""
-        if not 200 <= status < 300:
+        """The server has read the message, and perhaps refused it. What it says besides is not waited for."""
+        if 200 <= status < 300:
+            self._finish(None)
+        else:
             self._error = status_error(status, headers, "a message", in_session=self._session is not None)
 
     def data(self, chunk: bytes) -> None:
         """Nothing is expected."""
 
     def end(self) -> None:
-        """The server has read the message, and perhaps refused it."""
+        """A refusal is complete."""
         self._finish(self._error)
 
     def failed(self, error: TransportError) -> None:
@@ -58,10 +60,11 @@ class Told:
             self.done.set_result(None)
 
     def _finish(self, error: TautError | None) -> None:
+        if self.done.done():
+            return
         if isinstance(error, SessionExpired):
             self._connection.expire(self._session)
         elif error is not None and self._connection.lost is None:
             logger.warning("the server did not take a message: %s", error)
-        if not self.done.done():
-            self.done.set_result(None)
+        self.done.set_result(None)
         self._connection.told(self)
