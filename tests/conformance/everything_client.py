@@ -96,6 +96,19 @@ async def call_every_tool(client: Client) -> None:
         await client.call_tool(tool.name, dict.fromkeys(tool.input_schema.get("properties", {}), "x"))
 
 
+async def list_skills(client: Client) -> None:
+    """Look at what skills there are."""
+    await client.list_skills()
+
+
+async def use_skills(client: Client) -> None:
+    """Load every skill, and read all its files."""
+    for entry in await client.list_skills():
+        skill = await client.load_skill(entry)
+        for file in entry.resources:
+            await skill.read(file.uri.removeprefix(entry.uri.removesuffix("SKILL.md")))
+
+
 SCENARIOS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "initialize": look_around,
     "tools_call": add,
@@ -108,6 +121,10 @@ SCENARIOS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "http-standard-headers": use_everything,
     "http-custom-headers": make_calls,
     "http-invalid-tool-headers": call_every_tool,
+    "sep-2640-client-no-prefetch": list_skills,
+    "sep-2640-client-verify-digest": use_skills,
+    "sep-2640-client-verify-size": use_skills,
+    "sep-2640-client-verify-frontmatter": use_skills,
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from faults.loops import Run
 from taut import Client, Server, models
 from taut.errors import ConfigError, InvalidParams, LocalProtocolError
-from taut.server.skills import frontmatter_of, read_skills
+from taut.server.skills import read_skills
 
 MANIFEST = "---\nname: {name}\ndescription: What it is for.\n---\n\n# Body\n"
 
@@ -173,34 +173,3 @@ class TestReading:
     def test_the_name_is_that_of_the_directory(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="to be that of its directory, got 'other'"):
             read_skills(skill(tmp_path / "notes", MANIFEST.replace("{name}", "other")))
-
-
-class TestFrontmatter:
-    def of(self, text: str) -> dict[str, Any]:
-        return frontmatter_of(f"---\nname: n\ndescription: d\n{text}\n---\n", Path("SKILL.md"))
-
-    def test_values_are_those_of_json(self) -> None:
-        text = "a: 2025-01-01\nb: yes\nc: true\nd: 010\ne: 1.5\nf:\ng: [x, {y: '1'}]\nh: 1:30\ni: 0x1F"
-        assert self.of(text) == {
-            **{"name": "n", "description": "d", "a": "2025-01-01", "b": "yes", "c": True, "d": 10, "e": 1.5},
-            **{"f": None, "g": ["x", {"y": "1"}], "h": "1:30", "i": "0x1F"},
-        }
-
-    @pytest.mark.parametrize("text", ["1: x", "a: !!binary aGk=", "a: [", "a: !!python/name:os.system x"])
-    def test_what_json_does_not_have_is_refused(self, text: str) -> None:
-        with pytest.raises(ConfigError, match=r"SKILL\.md"):
-            self.of(text)
-
-    @pytest.mark.parametrize("name", ["", "A", "a--b", "-a", "a-", "a" * 65, "[]"])
-    def test_names_follow_the_rules(self, name: str) -> None:
-        with pytest.raises(ConfigError, match="Expected a name"):
-            frontmatter_of(f"---\nname: {name}\ndescription: d\n---\n", Path("SKILL.md"))
-
-    @pytest.mark.parametrize("content", ["# No", "---\nname: x\n", b"\xff", "---\n- a\n---\n"])
-    def test_there_has_to_be_one(self, content: str | bytes) -> None:
-        with pytest.raises(ConfigError, match="to begin with YAML"):
-            frontmatter_of(content, Path("SKILL.md"))
-
-    def test_a_description_is_needed(self) -> None:
-        with pytest.raises(ConfigError, match="Expected a description"):
-            frontmatter_of("---\nname: n\n---\n", Path("SKILL.md"))

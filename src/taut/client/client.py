@@ -37,6 +37,7 @@ from taut.mcp.peer import Notification
 from taut.transport.process import StderrSink
 
 if TYPE_CHECKING:
+    from taut.client.skills import LoadedSkill
     from taut.client.tasks import ClientTask
 
 __all__ = ["Client", "Serves"]
@@ -441,6 +442,29 @@ class Client:
     async def list_prompts(self, **options: Any) -> list[models.Prompt]:
         """Return all prompts, of all pages."""
         return await self._all("prompts/list", "prompts", options)
+
+    async def list_skills(self, **options: Any) -> list[models.Skill]:
+        """Return the entries of all skills, of all pages. A server may have more than it lists."""
+        return await self._all("skills/list", "skills", options)
+
+    async def get_skill(self, uri: str, **options: Any) -> models.Skill:
+        """Return the entry of the skill whose ``SKILL.md`` is at ``uri``, as the server has it now."""
+        result: models.GetSkillResult = await self.request(
+            "skills/get", models.GetSkillParams(uri), **options
+        )
+        return result.skill
+
+    async def load_skill(self, entry: models.Skill) -> LoadedSkill:
+        """Read a skill's ``SKILL.md`` and check it against ``entry``, as each file that is read later is.
+
+        :raises taut.errors.RemoteProtocolError: it is not what the entry says. If it has changed, `get_skill` returns
+            the new entry.
+        :raises taut.errors.ConfigError: ``taut[skills]`` is not installed.
+        """
+        # Imported here: few clients load skills.
+        from taut.client.skills import load_skill
+
+        return await load_skill(self, entry)
 
     async def page(self, method: str, cursor: str | None = None, **options: Any) -> Any:
         """Return one page of a list method, from the cache where the server allows it."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from urllib.parse import quote
 
 from taut import models
 from taut.errors import ConfigError
+from taut.mcp.frontmatter import frontmatter_of
 from taut.server.registry import SkillEntry
 
 __all__ = ["SkillFile", "Skills", "read_skills"]
@@ -28,18 +28,6 @@ DIRECTORY = "inode/directory"
 #: What every host has to accept (specification of the extension, "Limits").
 MAX_FILES = 512
 MAX_BYTES = 16 * 1024 * 1024
-#: The rules for a name, and the length of a description, of the Agent Skills specification.
-NAME = re.compile(r"(?=.{1,64}\Z)[a-z0-9]+(-[a-z0-9]+)*")
-MAX_DESCRIPTION = 1024
-FRONTMATTER = re.compile(r"---[ \t]*\r?\n(.*?\n)---[ \t]*(\r?\n|\Z)", re.DOTALL)
-#: The values of YAML 1.2's core schema, which is what hosts compare with: no dates, no ``yes`` for true, no octal 010.
-#: Each with the characters that it may begin with.
-SCALARS = (
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
-)
 #: Types that tables of MIME types lack, or that differ from system to system.
 TYPES = {
     ".md": "text/markdown",
@@ -118,7 +106,7 @@ def _read_skill(folder: Path, base: Path, prefix: str, found: Skills) -> None:
                 f"Expected at most {MAX_FILES} files and {MAX_BYTES} bytes in the skill {folder}"
             )
         content = _content(raw)
-        described = frontmatter_of(content, path) if path.name == MANIFEST else None
+        described = _described(content, path) if path.name == MANIFEST else None
         if path == folder / MANIFEST:
             frontmatter = described or {}
         digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
@@ -174,57 +162,8 @@ def _resource(path: Path, listed: models.SkillResource, described: dict[str, Any
     )
 
 
-# -- what a SKILL.md begins with
-
-
-def frontmatter_of(content: str | bytes, path: Path) -> dict[str, Any]:
-    """Return the YAML that ``content`` begins with, as JSON values.
-
-    :raises taut.errors.ConfigError: there is none, or its name or description breaks the format's rules.
-    """
-    found = FRONTMATTER.match(content) if isinstance(content, str) else None
-    described = None if found is None else _load_yaml(found[1], path)
-    if not isinstance(described, dict):
-        raise ConfigError(f"Expected {path} to begin with YAML between two lines of ---")
-    name, description = described.get("name"), described.get("description")
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ConfigError(
-            f"Expected a name of 1-64 small letters, digits and single hyphens between them in {path}, got {name!r}"
-        )
-    if not isinstance(description, str) or not 0 < len(description) <= MAX_DESCRIPTION:
-        raise ConfigError(
-            f"Expected a description of 1-{MAX_DESCRIPTION} characters in {path}, got {description!r}"
-        )
-    return described
-
-
-def _load_yaml(text: str, path: Path) -> Any:
+def _described(content: str | bytes, path: Path) -> dict[str, Any]:
     try:
-        import yaml
-    except ImportError as error:
-        raise ConfigError("Skills need a YAML parser: pip install 'taut[skills]'") from error
-
-    class Loader(yaml.SafeLoader):
-        """Knows `SCALARS` and nothing else."""
-
-    Loader.yaml_implicit_resolvers = {}
-    for kind, pattern, first in SCALARS:
-        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(rf"(?:{pattern})\Z"), first)
-    Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
-    try:
-        return _as_json(yaml.load(text, Loader), path)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"Expected YAML at the beginning of {path}: {error}") from error
-
-
-def _as_json(value: Any, path: Path) -> Any:
-    """Return ``value``; what JSON cannot say the same of is refused."""
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise ConfigError(f"Expected strings for the keys in {path}, got {list(value)}")
-        return {key: _as_json(item, path) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_as_json(item, path) for item in value]
-    if value is None or isinstance(value, (str, bool, int, float)):
-        return value
-    raise ConfigError(f"Expected values that JSON has in {path}, got {value!r}")
+        return frontmatter_of(content)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
