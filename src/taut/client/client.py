@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,24 +11,20 @@ import msgspec
 from taut import models
 from taut.client.answers import Answerer, Answers, Roots
 from taut.client.cache import ResponseCache
-from taut.client.connection import ClientConnection
+from taut.client.life import Life
 from taut.client.rounds import no_task, play_rounds
 from taut.client.settings import HttpSettings
-from taut.client.side import ClientSide, Owner
+from taut.client.side import Owner
 from taut.client.subscription import Subscription
-from taut.client.target import Serves, Target, is_url, open_target
+from taut.client.target import Serves, Target
 from taut.errors import (
-    ConfigError,
-    ConnectionClosed,
     LocalProtocolError,
-    RemoteError,
     ToolError,
     TransportError,
 )
 from taut.mcp.client_peer import ClientProfile
 from taut.mcp.levels import severity
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
-from taut.mcp.negotiation import Agreement
 from taut.mcp.outbound import ProgressCallback
 from taut.mcp.peer import Notification
 from taut.transport.process import StderrSink
@@ -46,7 +39,7 @@ __all__ = ["Client", "Serves"]
 MAX_PAGES = 1_000
 
 
-class Client:
+class Client(Life):
     """A connection to one MCP server. ``async with Client(target) as client: ...``
 
     ``target`` is a URL (``"https://example.com/mcp"``), a command line (``"uvx some-server"``, no shell), a list of
@@ -124,150 +117,11 @@ class Client:
         self._child_options: dict[str, Any] = {"env": env, "cwd": cwd, "stderr": stderr}
         self._http = HttpSettings() if http is None else http
         self._limits = limits
-        self._connection: ClientSide | None = None
-        self._agreement: Agreement | None = None
-        self._server_task: asyncio.Task[None] | None = None
-        self._cache = ResponseCache(time.monotonic)
-        self._subscriptions: set[Subscription] = set()
-
-    # -- life
-
-    async def __aenter__(self) -> Client:
-        await self.connect()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def connect(self) -> Agreement:
-        """Connect and negotiate; returns what was agreed. Cancelling it leaves nothing behind.
-
-        :raises taut.errors.ConfigError: nothing can be started at the target.
-        :raises taut.errors.TransportError: the connection ended, or took too long.
-        :raises taut.errors.UnsupportedProtocolVersion: there is no common revision.
-        """
-        if self._connection is not None:
-            raise LocalProtocolError(
-                "Expected a client that is not connected; make another one for another connection"
-            )
-        self._connection = connection = self._open()
-        try:
-            connection.start()
-            self._agreement = await self._agree(connection)
-            await self._ask_for_logs(self._agreement)
-        except BaseException:
-            await self.close()
-            raise
-        return self._agreement
-
-    def _open(self) -> ClientSide:
-        owner = Owner(
+        self._owner = Owner(
             self._answers, self._on_message, self._on_lost, self._catch_up, self._tell_session_again
         )
-        target, limits = self._target, self._limits
-        if isinstance(target, str) and is_url(target):
-            # Imported here: a client of anything else does without.
-            from taut.client.http import open_http
-
-            return open_http(target, self._profile, owner, self._http, limits=limits)
-        transport, served = open_target(target, limits=limits, **self._child_options)
-        if served is not None:
-            server: Any = target
-            self._server_task = asyncio.get_running_loop().create_task(server.serve(served))
-            self._server_task.add_done_callback(lambda _: transport.close())  # also when it failed to start
-        return ClientConnection(transport, self._profile, owner, limits=limits)
-
-    async def _agree(self, connection: ClientSide) -> Agreement:
-        if self._discovered is not None:
-            offered = self._discovered.supported_versions
-            common = [one for one in models.REVISIONS if one in offered and one in models.MODERN]
-            if not common:
-                raise ConfigError(f"Expected a modern revision in the saved discovery, got {offered}")
-            agreement = Agreement(common[-1], discovered=self._discovered)
-            await connection.adopt(agreement, self._log_level)
-            return agreement
-        return await connection.negotiate(
-            self._mode,
-            probe_timeout_s=self._probe_timeout_s,
-            timeout_s=self._connect_timeout_s,
-            log_level=self._log_level,
-        )
-
-    async def _ask_for_logs(self, agreement: Agreement) -> None:
-        """Legacy servers are told once; modern ones with each request."""
-        logs = models.declares(self.server_capabilities, "logging")
-        if self._wanted_level is not None and logs and not agreement.modern:
-            with contextlib.suppress(RemoteError):  # no reason to be without the server
-                await self.set_log_level(self._wanted_level)
-
-    async def close(self) -> None:
-        """Close the connection: open calls end with `ConnectionClosed`, a child process is ended with its group.
-
-        What a server in this process raises at its end is raised here.
-        """
-        connection = self._connection
-        if connection is None:
-            return
-        connection.close()
-        await connection.wait_closed()
-        if (served := self._server_task) is not None:
-            await asyncio.wait((served,))  # which, cancelled, leaves the server alone
-            self._server_task = None
-            if not served.cancelled():
-                served.result()
-
-    def _on_lost(self, error: TransportError) -> None:
-        for subscription in list(self._subscriptions):
-            subscription.end(error)
-
-    @property
-    def connection(self) -> ClientSide:
-        """The open connection.
-
-        :raises taut.errors.ConnectionClosed: there is none.
-        """
-        if self._connection is None:
-            raise ConnectionClosed("not connected: use 'async with', or await connect()", clean=True)
-        return self._connection
-
-    @property
-    def agreement(self) -> Agreement:
-        """What was negotiated; its ``discovered`` can be saved for the next connection."""
-        if self._agreement is None:
-            raise ConnectionClosed("not connected: use 'async with', or await connect()", clean=True)
-        return self._agreement
-
-    @property
-    def revision(self) -> str:
-        """The protocol revision in use."""
-        return self.agreement.revision
-
-    @property
-    def session_id(self) -> str | None:
-        """The id of the session, over HTTP in the legacy era, for logs. It changes when the server forgets it."""
-        return self.connection.session_id
-
-    @property
-    def server_capabilities(self) -> models.ServerCapabilities:
-        """What the server declared."""
-        return self.agreement.server_capabilities
-
-    @property
-    def capabilities(self) -> models.ClientCapabilities:
-        """What this client declares."""
-        return self._answers.capabilities
-
-    @property
-    def server_info(self) -> models.Implementation | None:
-        """The server's name and version, where it gave them."""
-        return self.agreement.server_info
-
-    @property
-    def instructions(self) -> str | None:
-        """How to use the server, in its own words."""
-        return self.agreement.instructions
+        self._cache = ResponseCache(time.monotonic)
+        self._subscriptions: set[Subscription] = set()
 
     # -- calls
 
@@ -514,6 +368,10 @@ class Client:
             self._subscriptions.discard(subscription)
             raise
         return subscription
+
+    def _on_lost(self, error: TransportError) -> None:
+        for subscription in list(self._subscriptions):
+            subscription.end(error)
 
     def _forget(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
