@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import Any
@@ -708,5 +709,23 @@ class TestTime:
             assert site.http.sweep._timer is not None
             await connection.lose()
             assert site.http.sweep._timer is None
+
+        run(main())
+
+
+class TestMemory:
+    def test_a_call_leaves_nothing_for_the_garbage_collector(self, run: Run) -> None:
+        async def main() -> None:
+            connection = await Site().connect()
+            data = call("add", a=1, b=1)
+            await connection.send(data)
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(100):
+                    connection.protocol.data_received(data)
+                assert gc.collect() == 0
+            finally:
+                gc.enable()
 
         run(main())

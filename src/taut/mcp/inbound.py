@@ -22,7 +22,7 @@ from taut._core import Envelope, Outgoing
 from taut.errors import INTERNAL_ERROR, LocalProtocolError, ProtocolError, RemoteError
 from taut.mcp.levels import severity
 
-__all__ = ["Caller", "Request", "RequestState"]
+__all__ = ["NOBODY", "Caller", "Request", "RequestState"]
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +46,15 @@ class RequestState(enum.Enum):
 OPEN = RequestState.OPEN
 ANSWERED = RequestState.ANSWERED
 CANCELLED = RequestState.CANCELLED
+
+
+class _Nobody:
+    """Owns a request that has ended: no more is said for it, so there is nothing to ask of an owner."""
+
+    log_level: str | None = None
+
+
+NOBODY = _Nobody()
 
 
 class Request(msgspec.Struct, eq=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from taut import models
@@ -37,7 +38,7 @@ class ServerExchange(Exchange):
     """An exchange of the modern era, with the server's handlers behind it."""
 
     def __init__(self, server: Server, response: Response) -> None:
-        super().__init__(response, server.limits)
+        Exchange.__init__(self, response, server.limits)  # super() costs as much as what it calls
         self.server = server
 
     def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
@@ -79,7 +80,9 @@ def asgi_app(
         tool = server.tools.get(name)
         return None if tool is None else tool.param_headers
 
-    endpoint = Endpoint(lambda: server.profile, param_headers, guard=guard, limits=server.limits, auth=auth)
+    endpoint = Endpoint(
+        partial(getattr, server, "profile"), param_headers, guard=guard, limits=server.limits, auth=auth
+    )
     host = _add_legacy(server, endpoint, sessions)
 
     def exchange(response: Response) -> Exchange:

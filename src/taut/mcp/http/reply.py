@@ -18,7 +18,7 @@ from taut.errors import (
     ProtocolError,
     RemoteError,
 )
-from taut.mcp.inbound import Request, RequestState
+from taut.mcp.inbound import NOBODY, Request, RequestState
 from taut.mcp.terms import wire_code
 
 __all__ = ["STREAM_HEADERS", "Reply", "Response", "legacy_refusal", "legacy_reply", "refusal"]
@@ -33,6 +33,8 @@ STATUS = {
     UNSUPPORTED_PROTOCOL_VERSION: 400,
     METHOD_NOT_FOUND: 404,
 }
+
+OPEN = RequestState.OPEN
 
 Fields = tuple[tuple[bytes, bytes], ...]
 _JSON_TYPE = (b"content-type", b"application/json")
@@ -157,8 +159,11 @@ class Response:
 
     def whole(self) -> Reply | None:
         """Return the whole answer if it is there and one JSON body can carry it."""
-        if self._events is not None or self.request.state is RequestState.OPEN:
+        request = self.request
+        if self._events is not None or request.state is OPEN:
             return None
+        # Nothing is left that points to itself, so it is gone without the garbage collector.
+        request._peer = NOBODY
         return Reply(self.status, self.answers.take())
 
     def events(self) -> bytes:

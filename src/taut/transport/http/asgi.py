@@ -61,6 +61,8 @@ class AsgiApp:
         self._body_s = body_s
         self._followed: set[Exchange | Listening] = set()
         self._lives: dict[asyncio.AbstractEventLoop, _Life] = {}
+        #: Those in which ``running`` is entered, so that requests can be begun there.
+        self.loops: set[asyncio.AbstractEventLoop] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope; see the ASGI specification."""
@@ -84,11 +86,6 @@ class AsgiApp:
             exchange.cancel_handlers()
 
     # -- one request
-
-    def ready(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether ``running`` is entered in ``loop``, so that requests can be begun there."""
-        life = self._lives.get(loop)
-        return life is not None and life.ready
 
     def begin(self, head: Head, body: bytes | bytearray) -> Reply | Exchange:
         """Work on an admitted POST as far as that goes without waiting.
@@ -118,7 +115,7 @@ class AsgiApp:
             if refused is not None:
                 await _send_reply(send, refused)
                 return
-            if not self.ready(asyncio.get_running_loop()):
+            if asyncio.get_running_loop() not in self.loops:
                 await self.start()
             answer: Reply | Exchange | Listening
             if head.method == "POST":
@@ -198,16 +195,21 @@ class AsgiApp:
         if life is None:
             # A loop that has ended has taken its life with it.
             self._lives = {other: life for other, life in self._lives.items() if not other.is_closed()}
+            self.loops.intersection_update(self._lives)
             life = self._lives[loop] = _Life(self._running)
         try:
             await asyncio.shield(life.started)
         except Exception:
             self._lives.pop(loop, None)  # the next request tries again
             raise
+        if self._lives.get(loop) is life:
+            self.loops.add(loop)
 
     async def end(self) -> None:
         """Stop running in this loop. Raises what the lifespan raises."""
-        await self._lives.pop(asyncio.get_running_loop()).end()
+        loop = asyncio.get_running_loop()
+        self.loops.discard(loop)
+        await self._lives.pop(loop).end()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -232,14 +234,12 @@ class _Life:
     def __init__(self, running: Callable[[], contextlib.AbstractAsyncContextManager[object]]) -> None:
         loop = asyncio.get_running_loop()
         self.started: asyncio.Future[None] = loop.create_future()
-        self.ready = False
         self._stop = asyncio.Event()
         self._task = loop.create_task(self._live(running))
 
     async def _live(self, running: Callable[[], contextlib.AbstractAsyncContextManager[object]]) -> None:
         try:
             async with running():
-                self.ready = True
                 self.started.set_result(None)
                 await self._stop.wait()
         except Exception as error:

@@ -230,7 +230,7 @@ class NativeProtocol(HttpToolsProtocol):
         if self._idle:
             end = data.find(b"\r\n\r\n") + 4
             known = self._shared.heads.get(data[:end])
-            if known is not None and known[1] == len(data) and self._app.ready(self.loop):
+            if known is not None and known[1] == len(data) and self.loop in self._app.loops:
                 refused = self._endpoint.enter(known[0])
                 if refused is None:
                     self._work(known[0], data[end:], True)
@@ -370,7 +370,7 @@ class NativeProtocol(HttpToolsProtocol):
             and not (self.parser.should_upgrade() and self._should_upgrade())
             and self.limit_concurrency is None
             and self._endpoint.auth is None  # which may have to wait, and knows when a token has expired
-            and self._app.ready(self.loop)
+            and self.loop in self._app.loops
         )
 
     def _pass_on(self) -> None:
