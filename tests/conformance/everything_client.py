@@ -31,12 +31,6 @@ def fill_in(params: models.ElicitParams) -> models.ElicitResult:
     return models.ElicitResult(action="accept", content=content)
 
 
-def sample(params: models.CreateMessageParams) -> models.CreateMessageResult:
-    """Answer as a model would."""
-    content = models.TextContent("I see.")
-    return models.CreateMessageResult(role="assistant", model="none", content=content)
-
-
 async def look_around(client: Client) -> None:
     """List what there is."""
     if client.server_capabilities.tools:
@@ -138,15 +132,7 @@ async def main(url: str, scenario: str) -> None:
     """Connect to ``url`` as the scenario's revision has it, and play the scenario."""
     act = SCENARIOS[scenario]
     mode = "auto" if REVISION in models.MODERN else REVISION
-    async with Client(
-        url,
-        mode=mode,
-        name="everything",
-        version="1.0",
-        elicitation=fill_in,
-        sampling=sample,
-        roots=["file:///workspace"],
-    ) as client:
+    async with Client(url, mode=mode, name="everything", version="1.0", elicitation=fill_in) as client:
         await act(client)
 
 

@@ -21,12 +21,13 @@ PATIENCE_S = 12.0
 class Run:
     """Runs a coroutine in a new event loop of one kind; one that does not end is a failure."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, patience_s: float = PATIENCE_S) -> None:
         self.kind = kind
+        self._patience_s = patience_s
 
     def __call__(self, main: Coroutine[Any, Any, T]) -> T:
         with asyncio.Runner(loop_factory=FACTORIES[self.kind]) as runner:
-            return runner.run(asyncio.wait_for(main, PATIENCE_S))
+            return runner.run(asyncio.wait_for(main, self._patience_s))
 
 
 class Lines:
