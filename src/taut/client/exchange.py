@@ -265,6 +265,7 @@ class Exchange:
 
     def on_done(self, pending: Pending) -> None:
         """The request has ended, whatever ended it: nobody reads what is still to come."""
+        pending.on_done = _ended  # no cycle: what a call took is free as soon as it has ended
         call = self.call
         if call is not None and (pending.error is not None or self._reading == EVENTS):
             if pending.reply is None:
@@ -287,3 +288,7 @@ class Exchange:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _ended(pending: Pending) -> None:
+    """In place of the callback of a request that has ended."""
