@@ -154,9 +154,7 @@ def test_a_connection_that_is_lost_before_anything_was_said(run: Run) -> None:
             first.send(call_of("wait"), **session)
             await gate.began.wait()
             await first.close()
-            second.send(
-                message_of("ping", id=1), **session
-            )  # in the order of the loop, behind the end of the first
+            second.send(message_of("ping", id=8), **session)
             assert (await second.json())["result"] == {}
             assert gate.ended.empty()
             gate.go.set()
