@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from taut import Context, Server
+from taut import Context, Server, SessionOptions
 
 app = Server("soak", version="1.0")
 
@@ -29,4 +29,5 @@ def running() -> int:
 
 
 if __name__ == "__main__":
-    app.run("http", port=int(sys.argv[1]))
+    # Nobody comes back to a session here: each ends soon after its client has left.
+    app.run("http", port=int(sys.argv[1]), sessions=SessionOptions(idle_s=1.0, max_sessions=20_000))

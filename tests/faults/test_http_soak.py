@@ -33,6 +33,8 @@ MODERN = HEAD + "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nM
 PIPELINED = 100
 #: Resident bytes that may come and go with the allocator's mood.
 SLACK_BYTES = 3 * 1024 * 1024
+#: Seconds after which the server gives up a session: see soak_server.
+IDLE_S = 1.0
 #: Seconds for what takes milliseconds.
 PATIENCE_S = 30.0
 SUM = re.compile(rb'"structuredContent":\{"result":(\d+)\}')
@@ -127,6 +129,47 @@ def test_a_million_calls_are_answered_once_each_and_leave_nothing(server: Server
     add_many(server, range(50_000))
     before = server.held()
     add_many(server, range(50_000, 1_050_000))
+    flat(server, before)
+
+
+INITIALIZE = request(
+    '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},'
+    '"clientInfo":{"name":"soak","version":"1"}}}',
+    HEAD,
+)
+SESSION_ID = re.compile(rb"(?i)mcp-session-id: ([!-~]+)\r\n")
+
+
+def test_10_000_sessions_that_are_abandoned_leave_nothing(server: Server) -> None:
+    def abandon(count: int) -> bytes:
+        """Open sessions, use each for a call, and never come back; returns the id of the first."""
+        first = b""
+        with server.connect() as connection:
+            for number in range(count):
+                connection.sendall(INITIALIZE)
+                found = SESSION_ID.search(connection.recv(65536))
+                assert found is not None
+                first = first or found[1]
+                head = f"{HEAD}MCP-Protocol-Version: 2025-11-25\r\nMcp-Session-Id: {found[1].decode()}\r\n"
+                params = f'{{"name":"add","arguments":{{"a":{number},"b":1}}}}'
+                body = f'{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}'
+                connection.sendall(request(body, head))
+                assert SUM.findall(connection.recv(65536)) == [b"%d" % (number + 1)]
+        return first
+
+    def gone(session: bytes) -> bool:
+        ping = request(
+            '{"jsonrpc":"2.0","id":1,"method":"ping"}', f"{HEAD}Mcp-Session-Id: {session.decode()}\r\n"
+        )
+        time.sleep(3 * IDLE_S)  # a question sooner than that would keep it
+        return server.ask(ping).startswith(b"HTTP/1.1 404 ")
+
+    warm = abandon(1_000)
+    server.until(lambda: gone(warm))
+    before = server.held()
+    abandon(10_000)
+    last = abandon(1)
+    server.until(lambda: gone(last))
     flat(server, before)
 
 
