@@ -28,8 +28,8 @@ from benchmarks._peers import ROOT
 
 LUA = Path(__file__).with_name("wrk.lua")
 READY_S = 30.0
-#: Seconds after which a server is as warm as it gets.
-WARM_UP_S = 5.0
+#: Seconds that a slow server gets to become warm in.
+WARM_UP_S = 20.0
 #: Seconds between two requests that are checked beside a load.
 PROBE_S = 0.1
 #: Requests of a load that differ, so that an id comes again only long after it was answered.

@@ -226,9 +226,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def run(options: argparse.Namespace, peers: dict[str, HttpPeer], failures: dict[str, str]) -> Results:
-    """Run all rounds; a server that fails in a scenario is left out of the rest of that."""
-    results: Results = {}
+def run(
+    options: argparse.Namespace, peers: dict[str, HttpPeer], failures: dict[str, str], results: Results
+) -> None:
+    """Run all rounds, filling `results`; a server that fails in a scenario is left out of the rest of that."""
     plan = list(options.scenarios) + (["idle"] if options.idle else []) + ["workers"] * options.workers
     for turn in range(options.rounds):
         for name in plan:
@@ -249,17 +250,21 @@ def run(options: argparse.Namespace, peers: dict[str, HttpPeer], failures: dict[
                 except BenchmarkError as error:
                     failures[key] = str(error)
                     del results[name][server]
-    # In the order of the catalogue, whichever came first in the first round.
-    return {
-        name: {server: rows[server] for server in peers if server in rows} for name, rows in results.items()
-    }
 
 
 def main() -> int:
     options = parse()
     peers = http_catalogue()
     failures = {name: reason for name in options.servers if (reason := peers[name].missing())}
-    results = run(options, peers, failures)
+    found: Results = {}
+    try:
+        run(options, peers, failures, found)
+    except KeyboardInterrupt:
+        print("interrupted: what was measured until now follows", file=sys.stderr)
+    # In the order of the catalogue, whichever came first in the first round.
+    results = {
+        name: {server: rows[server] for server in peers if rows.get(server)} for name, rows in found.items()
+    }
     print(report(results, peers, options))
     print(
         f"\nMedian (min-max) of {options.rounds} interleaved rounds, load by {generator()}; servers on core "
