@@ -107,6 +107,9 @@ class Client(Life):
             sampling=sampling, elicitation=elicitation, roots=roots, declared=capabilities
         )
         self._profile = ClientProfile(models.Implementation(name, version), self._answers.capabilities)
+        self._follows_tasks = models.declares(
+            self._answers.capabilities, f"extensions.{models.TASKS_EXTENSION}"
+        )
         self._logging = logging
         self._log_level = log_level if log_level is not None or logging is None else "info"
         self._wanted_level = log_level
@@ -183,14 +186,10 @@ class Client(Life):
 
             result = await follow(self, params, options)
         else:
-            result = await self._with_input("tools/call", params, options)
+            result = no_task(await self._call("tools/call", params, options))
         if raise_on_error and result.is_error is True:
             raise ToolError(result.text or f"{name} failed without a word")
         return result
-
-    @property
-    def _follows_tasks(self) -> bool:
-        return models.declares(self.capabilities, f"extensions.{models.TASKS_EXTENSION}")
 
     async def start_tool(
         self,
