@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import msgspec
@@ -12,8 +13,9 @@ from faults.loops import Run
 from taut import Context, Server, SessionOptions
 from taut.mcp.http.sessions import IDLE_SWEEPS
 from taut.mcp.limits import Limits
+from transport.asgi import Exchange, scope_of
 from transport.asgi import call as modern_call
-from transport.legacy import LegacyClient, error_of, message_of, text_of
+from transport.legacy import HEADERS, LegacyClient, error_of, message_of, text_of
 
 REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 
@@ -271,8 +273,6 @@ class TestHeaders:
 
     def test_a_session_id_that_came_twice_is_refused(self, run: Run) -> None:
         async def main() -> None:
-            from transport.asgi import Exchange, scope_of
-
             client = LegacyClient(adder().asgi())
             await client.open()
             scope = scope_of({"host": "localhost", "content-type": "application/json"})
@@ -591,6 +591,33 @@ class TestWithoutSessions:
             assert {answer["id"] for answer in answers} == {1, 2}
 
         run(main())
+
+
+def test_a_plain_call_leaves_nothing_for_the_garbage_collector(run: Run) -> None:
+    async def main() -> None:
+        client = LegacyClient(adder().asgi())
+        await client.open()
+        endpoint, begin = client.app.endpoint, client.app.begin  # type: ignore[attr-defined]
+        headers = {**HEADERS, "mcp-session-id": str(client.session)}
+        body = msgspec.json.encode(
+            message_of("tools/call", {"name": "add", "arguments": {"a": 1, "b": 2}}, id=1)
+        )
+
+        def call() -> None:
+            assert begin(endpoint.admit("POST", scope_of(headers)["headers"]), body).status == 200
+            endpoint.leave()
+
+        call()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                call()
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
+
+    run(main())
 
 
 class TestTime:

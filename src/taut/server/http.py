@@ -55,7 +55,7 @@ class ServerSessionExchange(SessionExchange):
     """An exchange of the legacy era, with the server's handlers behind it."""
 
     def __init__(self, server: Server, response: SessionResponse, host: Host) -> None:
-        super().__init__(response, server.limits, host)
+        SessionExchange.__init__(self, response, server.limits, host)
         self.server = server
 
     def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:

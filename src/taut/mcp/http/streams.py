@@ -21,7 +21,7 @@ from taut.errors import INTERNAL_ERROR, ProtocolError, RemoteError
 from taut.mcp.batch import BatchReply
 from taut.mcp.http.events import STANDALONE, EventsLost, Kept, event_id
 from taut.mcp.http.reply import Reply, Response, legacy_refusal
-from taut.mcp.inbound import Request, RequestState
+from taut.mcp.inbound import ANSWERED, NOBODY, Request, RequestState
 from taut.mcp.terms import wire_code
 
 if TYPE_CHECKING:
@@ -108,7 +108,11 @@ class SessionResponse(Response):
 
     def whole(self) -> Reply | None:
         """Return the whole answer if it is there and one JSON body can carry it."""
-        return self.reply() if self.ended and not self.streams else None
+        request = self.request
+        if self._events is not None or self._begun or request.state is not ANSWERED:
+            return None
+        request._peer = NOBODY  # see Response.whole
+        return Reply(200, self.answers.take())
 
     @property
     def unsent_bytes(self) -> int:
@@ -223,6 +227,10 @@ class BatchResponse(SessionResponse):
         self.batch = BatchReply(self.answers)
         self.requests: list[Request] = []
         self.raw_ids: list[bytes] = []
+
+    def whole(self) -> Reply | None:
+        """Return the whole answer if it is there and one JSON body can carry it."""
+        return self.reply() if self.done and not self.streams else None
 
     def expect(self, request: Request) -> None:
         """Know ``request``, whose answer belongs to this batch."""

@@ -93,15 +93,18 @@ class SessionExchange(Exchange):
     response: SessionResponse
 
     def __init__(self, response: SessionResponse, limits: Limits, host: Host) -> None:
-        super().__init__(response, limits)
+        Exchange.__init__(self, response, limits)  # super() costs as much as what it calls
         self._host = host
         self._orphan = False
-        response.wake = self.wake
 
     def begin(self) -> None:
         """Work on what came, as far as that goes without waiting."""
         response = self.response
         self.dispatch(list(response.requests) if isinstance(response, BatchResponse) else response.request)
+        if not response.done:
+            response.wake = (
+                self.wake
+            )  # only now: what is answered already, points at nothing that points back
 
     def flush_soon(self) -> None:
         """Wake the follower; without one, have what was said kept."""
