@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from serving import serving
-from web import Asked, encoded, legacy, modern, text_result, web
+from web import Asked, encoded, legacy, modern, text_result, until, web
 
 from faults.loops import Run
 from taut import Client, Context, Server, models
@@ -595,6 +595,38 @@ class TestTokens:
                 with pytest.raises(AccessDenied):
                     await client.call_tool("t")
                 assert there.methods().count("tools/call") == 2
+
+        run(main())
+
+    def test_a_provider_that_fails_holds_nothing_up(self, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+        class Failing(_Tokens):
+            async def token(self) -> str | None:
+                if self.challenges:
+                    raise RuntimeError("the vault is closed")
+                return None
+
+        async def answer(asked: Asked) -> None:
+            if asked.method == "tools/call":
+                asked.text("ok")
+            else:
+                asked.reply(status=202)
+
+        async def main() -> None:
+            tokens = Failing(None)
+            settings = HttpSettings(auth=tokens)
+            async with (
+                web(legacy(answer)) as there,
+                Client(there.url, mode="legacy", http=settings, roots=["file:///x"]) as client,
+            ):
+                await there.heard("GET")
+                tokens.challenges.append(AuthorizationRequired("m", 401))
+                client.roots_changed()
+                with pytest.raises(RuntimeError, match="vault"):
+                    await client.call_tool("t")
+                await until(lambda: "the vault is closed" in caplog.text)
+                tokens.challenges.clear()
+                assert (await client.call_tool("t")).text == "ok"
+                assert "notifications/roots/list_changed" not in there.methods()
 
         run(main())
 

@@ -28,7 +28,6 @@ from taut.errors import (
     LocalProtocolError,
     RemoteProtocolError,
     RequestTimeout,
-    TautError,
     TransportError,
 )
 from taut.mcp.client_peer import ClientPeer, ClientProfile
@@ -315,8 +314,8 @@ class HttpConnection(ClientSide):
     async def _tell_authorized(self, told: Told, message: bytes) -> None:
         try:
             await self.authorize()
-        except TautError as error:
-            told.failed(TransportError(str(error), sent=False))
+        except Exception as error:  # the border to the user's provider of tokens
+            told.failed(TransportError(f"no token: {error!r}", sent=False))
             return
         if self.lost is None:
             self._send_told(told, message)
@@ -337,7 +336,7 @@ class HttpConnection(ClientSide):
     async def drain(self) -> None:
         """Wait until the server has taken what it is told."""
         if self._telling:
-            await asyncio.wait([told.done for told in self._telling])
+            await asyncio.wait([told.done for told in self._telling], timeout=TELL_S)
 
     async def authorize(self) -> None:
         """Get the token for the next request."""

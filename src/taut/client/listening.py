@@ -73,8 +73,8 @@ class EventStream:
     async def _send_authorized(self) -> None:
         try:
             await self._connection.authorize()
-        except TautError as error:
-            self.failed(error if isinstance(error, TransportError) else TransportError(str(error)))
+        except Exception as error:  # the border to the user's provider of tokens
+            self.failed(TransportError(f"no token: {error!r}", sent=False))
         else:
             self._send()
 
@@ -209,8 +209,8 @@ class HttpListening:
     async def _send_authorized(self) -> None:
         try:
             await self._connection.authorize()
-        except TautError as error:
-            self._end(error)
+        except Exception as error:  # the border to the user's provider of tokens
+            self._end(TransportError(f"no token: {error!r}", sent=False))
         else:
             self._send()
 
