@@ -584,6 +584,20 @@ class TestWithoutSessions:
 
         run(main())
 
+    def test_what_belongs_to_no_request_leaves_nothing_behind(self, run: Run) -> None:
+        app = adder()
+        changed: list[Any] = []
+        app.on_roots_changed = changed.append
+
+        async def main() -> None:
+            client = LegacyClient(app.asgi(sessions=False))
+            for _ in range(3):
+                await client.accepted(message_of("notifications/roots/list_changed"))
+            assert len(app.subscriptions) == 0
+            assert changed == []  # there is nobody who could be asked for them
+
+        run(main())
+
     def test_a_batch_is_answered(self, run: Run) -> None:
         async def main() -> None:
             client = LegacyClient(adder().asgi(sessions=False))

@@ -266,7 +266,7 @@ class Legacy:
             elif method == "notifications/progress":
                 if session.asks:
                     session.calls.on_progress(message)
-            elif _known(method, session.caller.revision):
+            elif self.sessions is not None and _known(method, session.caller.revision):
                 self._on_notification(session, Notification(message, session.caller.revision))
         except InvalidParams:
             # There is no answer to a notification, and one that cannot be read names no request.
