@@ -193,6 +193,42 @@ class TestListening:
         run(main())
 
 
+class Strict(MemoryEventStore):
+    """A store that is told nothing of sessions that have ended."""
+
+    def __init__(self, **limits: int) -> None:
+        super().__init__(**limits)
+        self.ended: set[str] = set()
+        self.late: list[str] = []
+
+    def end_session(self, session: str) -> None:
+        self.ended.add(session)
+        super().end_session(session)
+
+    def open_stream(self, session: str, stream: int, requests: bytes) -> None:
+        self.late += self.ended & {session}
+        super().open_stream(session, stream, requests)
+
+    def close_stream(self, session: str, stream: int, last: int) -> None:
+        self.late += self.ended & {session}
+        super().close_stream(session, stream, last)
+
+
+def test_nothing_is_kept_of_a_session_that_has_ended(run: Run) -> None:
+    async def main() -> None:
+        gate, store = Gate(), Strict()
+        client = LegacyClient(gate.app.asgi(**kept(store)))
+        await client.open()
+        exchange = client.call("wait")
+        await gate.began.wait()
+        await client.status(client.delete())
+        assert await exchange.rest() == []
+        assert store.ended == {client.session}
+        assert store.late == []
+
+    run(main())
+
+
 class TestResuming:
     def test_a_client_that_is_gone_comes_back_for_the_rest(self, run: Run, store: EventStore) -> None:
         async def main() -> None:
@@ -293,6 +329,21 @@ class TestResuming:
             await client.status(again)
             assert again.status == 400
             assert b"has ended" in again.body
+
+        run(main())
+
+    def test_a_stream_that_was_forgotten_is_not_taken_for_an_interrupted_one(self, run: Run) -> None:
+        async def main() -> None:
+            gate = Gate()
+            gate.go.set()
+            client = LegacyClient(gate.app.asgi(**kept(MemoryEventStore(max_events=4))))
+            await client.open()
+            for _ in range(2):
+                await client.call("report", token="t").rest()
+            again = client.get("1-1")
+            await client.status(again)
+            assert again.status == 400
+            assert b"is not kept" in again.body
 
         run(main())
 

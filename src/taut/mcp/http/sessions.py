@@ -331,6 +331,8 @@ class Sessions:
         if self._sessions.pop(session.id, None) is None:
             return
         session.close(reason)
+        # What its followers still say is for nobody to come back to: from here on nothing is kept.
+        session.sessions = None
         self.on_end(session)
         if self.store is not None:
             self.store.end_session(session.id)

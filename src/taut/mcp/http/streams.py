@@ -389,19 +389,24 @@ class Reader:
             self.close()
 
     def _interrupted(self, kept: Kept) -> tuple[int, bytes]:
-        """Answer requests that a process has left behind unanswered; they may have been worked on."""
+        """Answer requests that a process has left behind unanswered; they may have been worked on.
+
+        :raises taut.mcp.http.events.EventsLost: nobody knows which: the stream has been forgotten.
+        """
         store = self.session.store
-        assert store is not None
         assert self.after is not None
         answers = Outgoing(delimiter=b",")
         ids = msgspec.json.decode(kept.requests, type=list[msgspec.Raw])
+        if not ids:
+            raise EventsLost(f"What stream {self.stream} has said after event {self.after} is not kept")
         for raw_id in ids:
             answers.error(bytes(raw_id), INTERNAL_ERROR, "The server was restarted before it had answered")
         text = answers.take()[:-1]
         number = self.after + len(kept.events) + 1
         message = b"[%b]" % text if len(ids) > 1 else text
-        store.append(self.session.id, self.stream, number, message)
-        store.close_stream(self.session.id, self.stream, number)
+        if store is not None:  # the session has not ended meanwhile
+            store.append(self.session.id, self.stream, number, message)
+            store.close_stream(self.session.id, self.stream, number)
         return number, message
 
     def refuse(self, error: EventsLost) -> None:

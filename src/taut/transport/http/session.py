@@ -59,7 +59,7 @@ class Listening:
             return
         try:
             if store is None:
-                raise EventsLost("the server is shutting down")
+                raise EventsLost("the session has ended")
             reader.replay(await store.read(reader.session.id, reader.stream, reader.after))
         except EventsLost as error:
             reader.refuse(error)
