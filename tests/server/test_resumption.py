@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from faults.loops import Run
 from taut import models
 from taut._core import SSEParser, parse
 from taut.mcp.http.events import EventsLost, EventStore, MemoryEventStore
@@ -223,3 +225,20 @@ class SQLiteResumption(Resumption):
 TestMemoryResumption = MemoryResumption.TestCase
 TestSQLiteResumption = SQLiteResumption.TestCase
 TestSQLiteResumption.settings = settings(max_examples=10, deadline=None)
+
+
+def test_who_stops_waiting_for_events_stops_nobody_else(tmp_path: Path, run: Run) -> None:
+    async def main() -> None:
+        store = SQLiteEventStore(tmp_path / "events.db")
+        store.open_session("s", b"{}")
+        store.open_stream("s", 1, b"[1]")
+        store.append("s", 1, 1, b"x")
+        impatient = asyncio.ensure_future(store.read("s", 1, 0))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await impatient
+        assert (await store.read("s", 1, 0)).events == [(1, b"x")]
+        await store.close()
+
+    run(main())

@@ -271,7 +271,9 @@ class SQLiteEventStore:
     def _failed(self, job: _Job, error: sqlite3.Error | TautError) -> None:
         self._dealt_bytes += job.size
         if job.done is not None:
-            job.done.set_exception(error)
+            # One that is cancelled takes no outcome; once it is running it cannot be.
+            if job.done.set_running_or_notify_cancel():
+                job.done.set_exception(error)
         else:
             self._break(job, str(error))
 
@@ -287,7 +289,7 @@ class SQLiteEventStore:
             self._ending.discard(job.key)
             for broken in [one for one in list(self._broken) if one[0] == job.key]:
                 self._broken.pop(broken, None)
-        elif job.done is not None:
+        elif job.done is not None and job.done.set_running_or_notify_cancel():
             job.done.set_result(None)
 
     def _break(self, job: _Job, reason: str) -> None:
