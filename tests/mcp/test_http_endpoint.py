@@ -12,6 +12,7 @@ from taut import models
 from taut.errors import MissingRequiredClientCapability, RemoteError
 from taut.mcp.http.endpoint import Endpoint
 from taut.mcp.http.guard import Guard
+from taut.mcp.http.head import Head
 from taut.mcp.http.reply import Reply, Response
 from taut.mcp.http.values import ParamHeaders, encode_value
 from taut.mcp.limits import Limits
@@ -251,6 +252,19 @@ class TestHeaders:
         params = {"uri": "file:///x"}
         assert isinstance(ask("resources/read", params), Response)
         assert outcome(ask("resources/read", params, headers={"mcp-name": "file:///y"}))[1] == -32020
+
+    @pytest.mark.parametrize(("method", "params"), [("tools/list", {}), ("tools/call", CALL)])
+    def test_a_head_remembers_nothing_large_of_a_body(self, method: str, params: dict[str, Any]) -> None:
+        target = endpoint()
+        headers = {**HEADERS, "mcp-method": method, "mcp-name": "add"}
+        head = target.admit("POST", [(name.encode(), value.encode()) for name, value in headers.items()])
+        assert isinstance(head, Head)
+        for uri in ("x://y", "x" * 100_000):
+            own = {**params, "uri": uri, "_meta": META}
+            body = msgspec.json.encode({"jsonrpc": "2.0", "id": 7, "method": method, "params": own})
+            assert isinstance(target.receive(head, body), Response)
+            assert 0 < sum(len(part or "") for part in head.agreed) < 1000
+            assert "x://y" in head.agreed
 
     def test_mirrored_arguments_are_compared(self) -> None:
         call = {"name": "mirrored", "arguments": {"region": "eu", "q": "x"}}

@@ -56,6 +56,8 @@ NAMED = {
 }
 #: Distinct ``_meta`` objects remembered; each client sends the same one over and over.
 META_CACHE = 256
+#: Characters of the name and the URI in a body that a head remembers.
+MAX_AGREED = 1024
 RETRY_AFTER = (b"retry-after", b"1")
 NOT_AUTHENTICATED = "Expected an authenticated request"
 #: What ``MCP-Protocol-Version`` is in the legacy era.
@@ -267,8 +269,11 @@ def _check_headers(head: Head, message: Envelope, revision: str) -> None:
     method: str = message.method  # type: ignore[assignment]  # a request always has one
     _agree("Mcp-Method", known.get(METHOD), method)
     member = NAMED.get(method)
+    # A driver may remember the head for long: nothing that is as large as a body shall stay with it.
+    small = len(message.name or "") + len(message.uri or "") <= MAX_AGREED
     if member is None:
-        head.agreed = said
+        if small:
+            head.agreed = said
         return
     name = message.name if member == "name" else message.uri if member == "uri" else _task_id(message)
     if name is None:
@@ -283,7 +288,7 @@ def _check_headers(head: Head, message: Envelope, revision: str) -> None:
             raise _mismatch("Mcp-Name", decoded, name)
     elif raw is None:
         raise _absent("Mcp-Name")
-    if member in ("name", "uri"):
+    if small and member in ("name", "uri"):
         head.agreed = said
 
 
