@@ -168,6 +168,7 @@ STRICTER: dict[str, tuple[bytes, int]] = {
     "no version": (post(f"Content-Length: {SIZE}", line="POST /mcp"), 505),
     "version 2": (post(f"Content-Length: {SIZE}", line="POST /mcp HTTP/2.0"), 505),
     "a tunnel": (post("Content-Length: 0", body=b"", line="CONNECT localhost:80 HTTP/1.1"), 400),
+    "a target without a path": (post(f"Content-Length: {SIZE}", line="POST http://localhost HTTP/1.1"), 400),
     "an upgrade with chunks": (
         chunked(CHUNK, END, fields=("Transfer-Encoding: chunked", "Connection: upgrade", "Upgrade: h2c")),
         400,

@@ -383,7 +383,11 @@ class NativeProtocol(HttpToolsProtocol):
         self.cycle = _Busy  # type: ignore[assignment]
         try:
             super().on_headers_complete()
-        except (httptools.HttpParserError, ValueError):  # a target that is no URL
+        except (
+            httptools.HttpParserError,
+            ValueError,
+            AttributeError,
+        ):  # a target that is no URL, or has no path
             self._break_off(refusal(400, "Expected an HTTP request"))
             return
         if self.pipeline:
