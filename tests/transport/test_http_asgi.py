@@ -325,10 +325,11 @@ class TestLimits:
 
         run(main())
 
-    def test_a_body_that_never_ends_is_given_up(self, run: Run) -> None:
+    @pytest.mark.parametrize("parts", [[], [b""], [b"{"]])
+    def test_a_body_that_never_ends_is_given_up(self, run: Run, parts: list[bytes]) -> None:
         async def main() -> None:
             asgi = application(Server("s"), body_s=0.001)
-            exchange = Exchange(asgi, scope_of(HEADERS), [b"{"], whole=False)
+            exchange = Exchange(asgi, scope_of(HEADERS), parts, whole=False)
             await exchange.json()
             assert exchange.status == 408
 

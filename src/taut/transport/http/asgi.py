@@ -32,7 +32,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 #: Seconds without news until a stream begins, and between two comments that keep it alive.
 QUIET_S = 15.0
-#: Seconds that a client gets for the rest of a body once its first part is there.
+#: Seconds that a client gets for the body of a request.
 BODY_S = 30.0
 
 
@@ -134,22 +134,22 @@ class AsgiApp:
             self.endpoint.leave()
 
     async def _read(self, receive: Receive) -> bytes | bytearray | Reply:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Disconnected
-        first: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            return self.endpoint.too_large() if len(first) > self.endpoint.limits.max_message_bytes else first
-        body = bytearray(first)
+        body: bytes | bytearray = b""
+        more = True
         try:
             async with asyncio.timeout(self._body_s):
-                while message.get("more_body", False):
+                while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise _Disconnected
-                    body += message.get("body", b"")
-                    if len(body) > self.endpoint.limits.max_message_bytes:
+                    more = message.get("more_body", False)
+                    part: bytes = message.get("body", b"")
+                    if len(body) + len(part) > self.endpoint.limits.max_message_bytes:
                         return self.endpoint.too_large()
+                    if not body:
+                        body = bytearray(part) if more else part
+                    else:
+                        body += part
         except TimeoutError:
             return refusal(408, f"Expected the whole body within {self._body_s:g} s")
         return body
