@@ -116,7 +116,7 @@ class TestConnecting:
         ("target", "said"),
         [
             ("", "empty"),
-            ("ws://x/mcp", "URL"),
+            ("ftp://x/mcp", "URL"),
             ("http://", "host"),
             (3, "int"),
             ("/nonexistent/program", "Cannot start"),

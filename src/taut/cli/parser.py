@@ -69,6 +69,8 @@ class Options(argparse.Namespace):
     allowed_origins: list[str] | None = None
     forwarded_allow_ips: list[str] | None = None
     sessions: bool | None = None
+    websocket: bool | None = None
+    sse: bool | None = None
     workers: int | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -178,6 +180,8 @@ def _serve(parser: _Parser) -> None:
         action=argparse.BooleanOptionalAction,
         help="sessions for legacy clients (one worker: yes)",
     )
+    add("--websocket", action="store_true", default=None, help="serve WebSockets too, at the same path")
+    add("--sse", action="store_true", default=None, help="serve HTTP+SSE (2024-11-05) too, at /sse")
     add("--max-connections", type=int, metavar="N", help="open connections of one worker (10000)")
     add(
         "--keep-alive",

@@ -12,6 +12,7 @@ from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.outbound import Pending
 from taut.transport.base import Transport
 from taut.transport.connection import Connection
+from taut.transport.messages import MessageTransport
 
 __all__ = ["ClientConnection"]
 
@@ -29,6 +30,15 @@ class ClientConnection(Connection[ClientPeer], ClientSide):
     ) -> None:
         super().__init__(transport, ClientPeer(transport.out, profile, limits=limits), limits=limits)
         self.owner = owner
+
+    async def open(self) -> None:
+        """Make the connection, where the transport does so before it starts."""
+        if isinstance(self.transport, MessageTransport):
+            try:
+                await self.transport.open()
+            except BaseException as error:  # whatever it is, nobody else tells us of the end
+                self.connection_lost(error if isinstance(error, TransportError) else None)
+                raise
 
     def connection_lost(self, error: TransportError | None) -> None:
         """End every call, then tell the owner."""

@@ -69,6 +69,7 @@ class Life:
             )
         self._connection = connection = self._open()
         try:
+            await connection.open()
             connection.start()
             self._agreement = await self._agree(connection)
             await self._ask_for_logs(self._agreement)

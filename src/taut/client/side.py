@@ -57,6 +57,12 @@ class ClientSide(Timed[ClientPeer]):
 
     owner: Owner
 
+    async def open(self) -> None:
+        """Make the connection, where that takes a while.
+
+        :raises taut.errors.TransportError: that was not possible.
+        """
+
     def start(self) -> None:
         """Begin to hear the server, where it speaks without being asked."""
 

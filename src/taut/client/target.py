@@ -43,7 +43,7 @@ def command_of(target: str | Path | Sequence[str]) -> list[str]:
     if not isinstance(target, str):
         return list(target)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", target):
-        raise ConfigError(f"Expected a URL of http or https, a command or a file, got {target}")
+        raise ConfigError(f"Expected a URL of http, https, ws or wss, a command or a file, got {target}")
     words = shlex.split(target)
     if len(words) == 1 and words[0].endswith(".py"):
         return [sys.executable, words[0]]
@@ -64,6 +64,8 @@ def open_target(
 
     :raises taut.errors.ConfigError: nothing can be started there.
     """
+    if isinstance(target, str) and re.match(r"wss?://", target, re.IGNORECASE):
+        return _websocket(target, limits), None
     if isinstance(target, (str, Path)) or (isinstance(target, Sequence) and not hasattr(target, "flush")):
         return ProcessTransport(command_of(target), env=env, cwd=cwd, stderr=stderr, limits=limits), None
     if hasattr(target, "serve"):
@@ -72,3 +74,14 @@ def open_target(
     if hasattr(target, "flush") and hasattr(target, "start"):
         return cast("Transport", target), None
     raise ConfigError(f"Expected a command, a file, a Server or a Transport, got {type(target).__name__}")
+
+
+def _websocket(url: str, limits: Limits) -> Transport:
+    # Imported here: it needs a package that few have use for.
+    try:
+        from taut.transport.websocket import WebSocketTransport
+    except ModuleNotFoundError as error:
+        if error.name != "websockets":
+            raise
+        raise ConfigError(f"{url}: expected the package websockets, got none: install taut[ws]") from None
+    return WebSocketTransport(url, limits=limits)

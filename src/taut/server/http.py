@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,9 @@ from taut.mcp.http.streams import SessionResponse
 from taut.mcp.http.values import ParamHeaders
 from taut.mcp.inbound import Request
 from taut.mcp.peer import Notification
+from taut.server.connection import ServerConnection
 from taut.server.methods import METHODS
+from taut.transport.base import Transport
 from taut.transport.http.asgi import AsgiApp
 from taut.transport.http.exchange import Exchange
 from taut.transport.http.options import HttpOptions
@@ -32,6 +35,9 @@ __all__ = ["asgi_app", "run_http"]
 
 #: Addresses that stand for all of a machine's: nobody's name.
 WILDCARDS = ("", "0.0.0.0", "::")
+#: Where the transport of 2024-11-05 is: its stream of events, and what messages are posted to.
+SSE_PATH = "/sse"
+POST_PATH = "/messages"
 
 
 class ServerExchange(Exchange):
@@ -73,6 +79,8 @@ def asgi_app(
     *,
     sessions: bool | SessionOptions = True,
     auth: Auth | None = None,
+    websocket: bool = False,
+    sse: bool = False,
 ) -> AsgiApp:
     """Return the application that serves ``server`` at ``path``."""
 
@@ -98,7 +106,40 @@ def asgi_app(
             finally:
                 await host.close()
 
-    return AsgiApp(endpoint, exchange, running, path=path)
+    app = AsgiApp(endpoint, exchange, running, path=path)
+    if websocket or sse:
+        _add_standing(server, app, websocket=websocket, sse=sse)
+    return app
+
+
+class StandingConnection(ServerConnection):
+    """A connection that stands, of one principal."""
+
+    def __init__(self, server: Server, transport: Transport, principal: str) -> None:
+        super().__init__(server, transport)
+        self._principal = principal
+
+    def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
+        """Hand the request to its method's handler, and say who asks."""
+        request.principal = self._principal
+        return super().on_request(request)
+
+
+def _add_standing(server: Server, app: AsgiApp, *, websocket: bool, sse: bool) -> None:
+    """Serve what else was asked for, beside the endpoint of ``app``."""
+    # Imported here: most servers do without.
+    from taut.transport.http.standing import Standing
+
+    app.beside = standing = Standing(
+        app, lambda transport, principal: StandingConnection(server, transport, principal)
+    )
+    if websocket:
+        app.websocket = standing.websocket
+    if sse:
+        if app.path in (SSE_PATH, POST_PATH):
+            raise ConfigError(f"Expected another path than {app.path}, which HTTP+SSE is served at")
+        app.doors[SSE_PATH] = standing.events
+        app.doors[POST_PATH] = standing.post
 
 
 def _add_legacy(server: Server, endpoint: Endpoint, options: bool | SessionOptions) -> Host:
@@ -129,6 +170,8 @@ def run_http(
     # Imported here: an application under another ASGI server does without.
     from taut.transport.http.serving import serve
 
+    if options.websocket and importlib.util.find_spec("websockets") is None:
+        raise ConfigError("websocket: expected the package websockets, got none: install taut[ws]")
     allowed_hosts = options.allowed_hosts
     if allowed_hosts is None:
         own = f"[{options.host}]" if ":" in options.host else options.host
@@ -147,5 +190,7 @@ def run_http(
         Guard(allowed_hosts, options.allowed_origins),
         sessions=options.keeps_sessions,
         auth=options.auth,
+        websocket=options.websocket,
+        sse=options.sse,
     )
     serve(app, options, on_listening or (lambda url: None))

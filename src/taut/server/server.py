@@ -401,6 +401,8 @@ class Server:
         allowed_origins: Iterable[str] = (),
         sessions: bool | SessionOptions = True,
         auth: Auth | None = None,
+        websocket: bool = False,
+        sse: bool = False,
     ) -> AsgiApp:
         """Return an ASGI application with the MCP endpoint at ``path``, to be served or mounted.
 
@@ -411,11 +413,22 @@ class Server:
         none, so that any process may answer any request; what needs a session is refused then: questions to the client,
         subscriptions, log levels. ``auth`` finds out who asks (`taut.mcp.http.auth.Auth`).
 
+        ``websocket`` serves WebSockets at ``path`` too, where the ASGI server can; ``sse`` the HTTP+SSE transport of
+        2024-11-05, at ``/sse`` and ``/messages``, for clients of that time.
+
         :raises taut.errors.ConfigError: a name that can never match.
         """
         from taut.server.http import asgi_app
 
-        return asgi_app(self, path, Guard(allowed_hosts, allowed_origins), sessions=sessions, auth=auth)
+        return asgi_app(
+            self,
+            path,
+            Guard(allowed_hosts, allowed_origins),
+            sessions=sessions,
+            auth=auth,
+            websocket=websocket,
+            sse=sse,
+        )
 
     def run(
         self,

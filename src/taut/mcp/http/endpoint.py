@@ -102,16 +102,10 @@ class Endpoint:
 
     def judge(self, method: str, headers: Headers) -> Head | Reply:
         """Say what is to be said of a head. That follows from its bytes alone: a driver may remember it."""
-        head = read_head(headers)
-        known = head.known
-        if head.repeated == b"host" or b"host" not in known:
-            return refusal(400, "Expected one Host header")  # RFC 9112, section 3.2
-        problem = self._guard.problem(known.get(b"host"), known.get(b"origin"))
-        if problem is not None:
-            return refusal(403, problem)
-        if self.auth is not None:
-            head.principal = None
-        head.legacy = self.legacy is not None and known.get(VERSION) in LEGACY_VERSIONS
+        head = self.approach(headers)
+        if isinstance(head, Reply):
+            return head
+        head.legacy = self.legacy is not None and head.known.get(VERSION) in LEGACY_VERSIONS
         if method == "POST":
             refused = head.refuse_types()
         else:
@@ -122,6 +116,19 @@ class Endpoint:
         length = head.content_length
         if length is not None and length > self.limits.max_message_bytes:
             return self.too_large()
+        return head
+
+    def approach(self, headers: Headers) -> Head | Reply:
+        """Judge only from where a request comes: what is said of every connection, whatever it is for."""
+        head = read_head(headers)
+        known = head.known
+        if head.repeated == b"host" or b"host" not in known:
+            return refusal(400, "Expected one Host header")  # RFC 9112, section 3.2
+        problem = self._guard.problem(known.get(b"host"), known.get(b"origin"))
+        if problem is not None:
+            return refusal(403, problem)
+        if self.auth is not None:
+            head.principal = None
         return head
 
     def enter(self, head: Head) -> Reply | None:

@@ -16,7 +16,7 @@ import contextlib
 import inspect
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from taut.mcp.http.endpoint import Endpoint
 from taut.mcp.http.head import Head
@@ -29,6 +29,8 @@ __all__ = ["AsgiApp"]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+#: Serves one connection scope.
+Door = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Seconds without news until a stream begins, and between two comments that keep it alive.
 QUIET_S = 15.0
@@ -40,8 +42,18 @@ class _Disconnected(Exception):
     """The client went away before its request was complete."""
 
 
+class Beside(Protocol):
+    """What an application serves besides its endpoint."""
+
+    def shut_down(self) -> None:
+        """End what has begun, gracefully."""
+
+    def give_up(self) -> None:
+        """End it as it is."""
+
+
 class AsgiApp:
-    """One MCP endpoint at ``path``; every other path is not found."""
+    """One MCP endpoint at ``path``; every other path that has no door is not found."""
 
     def __init__(
         self,
@@ -63,6 +75,11 @@ class AsgiApp:
         self._lives: dict[asyncio.AbstractEventLoop, _Life] = {}
         #: Those in which ``running`` is entered, so that requests can be begun there.
         self.loops: set[asyncio.AbstractEventLoop] = set()
+        #: Other paths, and who serves them.
+        self.doors: dict[str, Door] = {}
+        #: Who serves WebSockets, at the endpoint's path.
+        self.websocket: Door | None = None
+        self.beside: Beside | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope; see the ASGI specification."""
@@ -71,6 +88,8 @@ class AsgiApp:
             await self._serve(scope, receive, send)
         elif kind == "lifespan":
             await self._lifespan(receive, send)
+        elif kind == "websocket" and self.websocket is not None and _own_path(scope).rstrip("/") == self.path:
+            await self.websocket(scope, receive, send)
         elif kind == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})
@@ -79,11 +98,15 @@ class AsgiApp:
         """End the streams that only wait for changes, so that nothing holds up a server that stops."""
         for exchange in list(self._followed):
             exchange.shut_down()
+        if self.beside is not None:
+            self.beside.shut_down()
 
     def give_up(self) -> None:
         """Cancel the handlers of what is being followed; their callers are told."""
         for exchange in list(self._followed):
             exchange.cancel_handlers()
+        if self.beside is not None:
+            self.beside.give_up()
 
     # -- one request
 
@@ -102,6 +125,9 @@ class AsgiApp:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = _own_path(scope)
         if path.rstrip("/") != self.path:
+            if path in self.doors:
+                await self.doors[path](scope, receive, send)
+                return
             await _send_reply(send, refusal(404, f"Expected {self.path or '/'}, got {path[:100]}"))
             return
         head = self.endpoint.admit(scope["method"], scope["headers"])
@@ -115,8 +141,7 @@ class AsgiApp:
             if refused is not None:
                 await _send_reply(send, refused)
                 return
-            if asyncio.get_running_loop() not in self.loops:
-                await self.start()
+            await self.ensure_running()
             answer: Reply | Exchange | Listening
             if head.method == "POST":
                 body = await self._read(receive)
@@ -132,6 +157,18 @@ class AsgiApp:
             return
         finally:
             self.endpoint.leave()
+
+    async def ensure_running(self) -> None:
+        """Enter ``running`` in this loop, unless it is entered."""
+        if asyncio.get_running_loop() not in self.loops:
+            await self.start()
+
+    async def read(self, receive: Receive) -> bytes | bytearray | Reply | None:
+        """Read a body within its limits; return the refusal of one past them, None where the client went away."""
+        try:
+            return await self._read(receive)
+        except _Disconnected:
+            return None
 
     async def _read(self, receive: Receive) -> bytes | bytearray | Reply:
         body: bytes | bytearray = b""

@@ -50,6 +50,10 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sessions: Any = None
     #: Who finds out who asks (`taut.mcp.http.auth.Auth`); None: nobody does.
     auth: Any = None
+    #: Whether WebSockets are served, at ``path``; needs the extra ``taut[ws]``.
+    websocket: bool = False
+    #: Whether the HTTP+SSE transport of 2024-11-05 is served too, at ``/sse`` and ``/messages``.
+    sse: bool = False
 
     #: Processes that accept connections.
     workers: int = 1
@@ -139,6 +143,10 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
         if not isinstance(self.auth, Auth | None):
             raise ConfigError(f"auth: expected an Auth, got {type(self.auth).__name__}")
+        if self.sse and self.workers > 1:
+            raise ConfigError(
+                f"sse: a session lives in one process, so expected workers=1 for it, got {self.workers}"
+            )
         if self.sessions and self.workers > 1:
             raise ConfigError(
                 f"sessions: a session lives in one process, so expected workers=1 for it, got {self.workers}"

@@ -211,7 +211,10 @@ def _config(app: AsgiApp, native: NativeHttp, options: HttpOptions) -> uvicorn.C
     return uvicorn.Config(
         app,
         http=native,  # type: ignore[arg-type]  # called like the class that it stands for
-        ws="none",
+        # Without it a request for a WebSocket is one like any other.
+        ws="none" if app.websocket is None else "websockets-sansio",
+        ws_max_size=app.endpoint.limits.max_message_bytes,
+        ws_per_message_deflate=False,
         lifespan="off",  # entered and left without a protocol between, so that its errors stay what they are
         workers=1,
         log_level="warning",

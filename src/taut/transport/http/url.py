@@ -11,7 +11,7 @@ from taut.errors import ConfigError
 
 __all__ = ["Url", "parse_url"]
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)", re.ASCII)
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?", re.ASCII)
@@ -21,7 +21,7 @@ _TARGET = "/?:@!$&'()*+,;=-._~%[]"
 
 
 class Url(NamedTuple):
-    """An http or https URL: a lower-case ASCII name or an address without brackets, and the path with its query."""
+    """A URL of a server: a lower-case ASCII name or an address without brackets, and the path with its query."""
 
     scheme: str
     host: str
