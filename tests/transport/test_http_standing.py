@@ -405,7 +405,7 @@ class TestProcess:
         with served(tmp_path) as server:
 
             async def main() -> None:
-                with pytest.raises(HttpError, match="status 40[05]"):
+                with pytest.raises(HttpError, match=r"status 40[05]"):
                     await Client(f"ws://127.0.0.1:{server.port}/mcp").connect()
 
             run(main())
