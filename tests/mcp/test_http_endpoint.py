@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -33,7 +34,7 @@ def endpoint(limits: Limits | None = None, **options: Any) -> Endpoint:
     profile = server_profile(**options)
     return Endpoint(
         lambda: profile,
-        {"mirrored": MIRRORED}.get,
+        {"mirrored": SimpleNamespace(param_headers=MIRRORED)}.get,
         guard=Guard(),
         limits=limits or Limits(),
     )

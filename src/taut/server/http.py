@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,6 @@ from taut.mcp.http.legacy import Legacy
 from taut.mcp.http.reply import Response
 from taut.mcp.http.sessions import Session, SessionOptions, Sessions
 from taut.mcp.http.streams import SessionResponse
-from taut.mcp.http.values import ParamHeaders
 from taut.mcp.inbound import Request
 from taut.mcp.peer import Notification
 from taut.server.connection import ServerConnection
@@ -44,7 +45,11 @@ class ServerExchange(Exchange):
     """An exchange of the modern era, with the server's handlers behind it."""
 
     def __init__(self, server: Server, response: Response) -> None:
-        Exchange.__init__(self, response, server.limits)  # super() costs as much as what it calls
+        # What `Exchange` and `Conversation` do: to call them costs more than what they do, for every request.
+        self.loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self.limits = server.limits
+        self.response = response
         self.server = server
 
     def on_request(self, request: Request) -> Coroutine[Any, Any, None] | None:
@@ -84,12 +89,8 @@ def asgi_app(
 ) -> AsgiApp:
     """Return the application that serves ``server`` at ``path``."""
 
-    def param_headers(name: str) -> ParamHeaders | None:
-        tool = server.tools.get(name)
-        return None if tool is None else tool.param_headers
-
     endpoint = Endpoint(
-        partial(getattr, server, "profile"), param_headers, guard=guard, limits=server.limits, auth=auth
+        partial(getattr, server, "profile"), server.tools.get, guard=guard, limits=server.limits, auth=auth
     )
     host = _add_legacy(server, endpoint, sessions)
 

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -113,7 +114,6 @@ class Server:
         self._executor: ThreadPoolExecutor | None = None
         self._sealer = state_sealer
         self._cache: dict[str, Any] = {"ttl_ms": cache_ttl_ms, "cache_scope": cache_scope}
-        self._profile: ServerProfile | None = None
         self._users = 0
         self._entering: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._exit: contextlib.AsyncExitStack | None = None
@@ -185,7 +185,7 @@ class Server:
                 from taut.server.tasks import Tasks
 
                 self.tasks = Tasks()
-                self._profile = None  # made anew, with what is declared now
+                self._declare_anew()
             self.tools.add(entry)
             return function
 
@@ -273,7 +273,7 @@ class Server:
         for uri, children in found.directories.items():
             self.directories.setdefault(uri, []).extend(children)
         self.extensions = {**(self.extensions or {}), models.SKILLS_EXTENSION: {"directoryRead": True}}
-        self._profile = None
+        self._declare_anew()
 
     def resource_updated(self, uri: str) -> None:
         """Tell whoever subscribed to ``uri`` that its contents changed."""
@@ -284,17 +284,19 @@ class Server:
 
     # -- what the rest of the server needs
 
-    @property
+    @cached_property
     def profile(self) -> ServerProfile:
         """What the server says of itself."""
-        if self._profile is None:
-            self._profile = ServerProfile(
-                self.implementation,
-                registration.capabilities(self),
-                instructions=self.instructions,
-                revisions=self.revisions,
-            )
-        return self._profile
+        return ServerProfile(
+            self.implementation,
+            registration.capabilities(self),
+            instructions=self.instructions,
+            revisions=self.revisions,
+        )
+
+    def _declare_anew(self) -> None:
+        """Have the profile made again, with what is declared now."""
+        self.__dict__.pop("profile", None)
 
     def rounds(self, request: Request) -> Rounds | None:
         """Return what is known of a multi-round-trip request; None where questions travel as requests."""

@@ -12,6 +12,7 @@ envelope, ``_meta``, headers against body, revision, method, arguments in header
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 
@@ -66,17 +67,26 @@ PRESENT_KEY = models.PROTOCOL_VERSION_KEY.encode()
 REQUEST = Kind.REQUEST
 
 
+class Mirrored(Protocol):
+    """A tool, as far as its arguments are mirrored in headers."""
+
+    @property
+    def param_headers(self) -> ParamHeaders | None:
+        """Which of them are, and where."""
+
+
 class Endpoint:
     """Checks requests to one server, from any number of clients.
 
-    ``profile`` returns what the server says of itself as of now; ``param_headers`` the compiled table of a tool.
+    ``profile`` returns what the server says of itself as of now; ``tool`` a tool, which may have a compiled table
+    of mirrored arguments.
     Without ``legacy`` there is no legacy era here, without ``auth`` nobody is asked who it is.
     """
 
     def __init__(
         self,
         profile: Callable[[], ServerProfile],
-        param_headers: Callable[[str], ParamHeaders | None],
+        tool: Callable[[str], Mirrored | None],
         *,
         guard: Guard,
         limits: Limits = DEFAULT_LIMITS,
@@ -89,9 +99,11 @@ class Endpoint:
         #: Exchanges that were admitted and have not left.
         self.open = 0
         self._profile = profile
-        self._param_headers = param_headers
+        self._tool = tool
         self._guard = guard
-        self._known: dict[bytes, tuple[Caller, models.RequestMeta]] = {}
+        #: The ``_meta`` of a request -> who asks, what else it says, and what may be called on these terms.
+        self._known: dict[bytes, tuple[Caller, models.RequestMeta, frozenset[str]]] = {}
+        self._said_by: ServerProfile | None = None
 
     # -- the head
 
@@ -213,12 +225,18 @@ class Endpoint:
             raise UnsupportedProtocolVersion.of(shown, supported)
 
     def _on_request(self, head: Head, message: Envelope) -> Response | Reply:
+        # The hot path: a call of a function of ours costs as much here as the work of some of them.
         profile = self._profile()
+        if profile is not self._said_by:
+            self._said_by = profile
+            self._known.clear()
+        method: str = message.method  # type: ignore[assignment]  # a request always has one
         raw_meta = message.meta
         known = self._known.get(raw_meta) if type(raw_meta) is bytes else None
         if known is not None:
-            caller, meta = known
-            _check_headers(head, message, caller.revision)
+            caller, meta, routes = known
+            if (caller.revision, method, message.name, message.uri) != head.agreed:
+                _check_headers(head, message, caller.revision)
         else:
             if raw_meta is None:
                 raise missing_meta(models.PROTOCOL_VERSION_KEY)
@@ -226,17 +244,17 @@ class Endpoint:
             check_terms(meta)
             _check_headers(head, message, str(meta.protocol_version))
             caller = caller_of(meta, profile.modern)
+            routes = profile.routes(caller.revision)
             if type(raw_meta) is bytes:
                 if len(self._known) >= META_CACHE:
                     self._known.clear()
-                self._known[raw_meta] = caller, meta
-        method: str = message.method  # type: ignore[assignment]  # a request always has one
-        if method not in profile.routes(caller.revision):
+                self._known[raw_meta] = caller, meta, routes
+        if method not in routes:
             raise MethodNotFound(f"Method not found at revision {caller.revision}: {method}")
         if method == "tools/call" and message.name is not None:
-            mirrored = self._param_headers(message.name)
-            if mirrored is not None:
-                mirrored.check(head.known, message.arguments)
+            tool = self._tool(message.name)
+            if tool is not None and tool.param_headers is not None:
+                tool.param_headers.check(head.known, message.arguments)
         assert head.principal is not None
         response = Response(profile.result_meta)
         request = Request(
@@ -267,8 +285,6 @@ def _check_headers(head: Head, message: Envelope, revision: str) -> None:
     :raises taut.errors.HeaderMismatch: they do not, or one of them came twice.
     """
     said = (revision, message.method, message.name, message.uri)
-    if said == head.agreed:
-        return
     known = head.known
     if head.repeated is not None:
         raise HeaderMismatch(f"Header mismatch: {head.repeated.decode('latin-1')} came twice")
