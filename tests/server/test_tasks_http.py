@@ -10,6 +10,7 @@ import pytest
 from faults.loops import Run
 from taut import Context, Server, models
 from transport.asgi import HEADERS, App, Exchange, body_of, call, post, scope_of
+from transport.legacy import LegacyClient
 
 CAPABLE = {
     "io.modelcontextprotocol/clientCapabilities": {
@@ -119,5 +120,37 @@ def test_a_client_that_did_not_declare_it_is_told_what_is_missing(run: Run) -> N
         assert (exchange.status, error["code"]) == (400, -32021)
         needed = {"requiredCapabilities": {"extensions": {models.TASKS_EXTENSION: {}}}}
         assert error["data"] == needed
+
+    run(main())
+
+
+@pytest.mark.parametrize("sessions", [True, False])
+def test_a_session_hears_of_its_tasks(run: Run, sessions: bool) -> None:
+    server = Server("s")
+
+    async def main() -> None:
+        let_go, ended = asyncio.Event(), asyncio.Event()
+
+        @server.tool(task="optional")
+        async def work(ctx: Context) -> None:
+            await let_go.wait()
+            await ctx.elicitation_complete("x")
+            ended.set()
+
+        client = LegacyClient(server.asgi(sessions=sessions))
+        await client.open()
+        params: dict[str, Any] = {"name": "work", "arguments": {}, "task": {}}
+        answer = await client.post("tools/call", params, mcp_protocol_version=client.revision).json()
+        task_id = answer["result"]["task"]["taskId"]
+        let_go.set()
+        await ended.wait()
+        if sessions:
+            listener = client.get()
+            complete, status = await listener.events(2)
+            assert complete["method"] == "notifications/elicitation/complete"
+            assert status["method"] == "notifications/tasks/status"
+            assert (status["params"]["taskId"], status["params"]["status"]) == (task_id, "completed")
+            listener.disconnect()
+            await listener.task
 
     run(main())

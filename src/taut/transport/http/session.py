@@ -157,6 +157,12 @@ class SessionExchange(Exchange):
         """Who hears of changes: the session, when its request is long answered."""
         return self._host.voice(self.response.session)
 
+    def tell(self, method: str, params: object = msgspec.UNSET) -> None:
+        """Notify the client of what belongs to no request, as long as there is its session."""
+        session = self.response.session
+        if session.sessions is not None:
+            session.notices.tell(method, params)
+
     def abandon(self, reason: str) -> None:
         """Know that the client is gone: that does not withdraw its request."""
         self.response.detach()
