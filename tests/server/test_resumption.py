@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -242,3 +243,23 @@ def test_who_stops_waiting_for_events_stops_nobody_else(tmp_path: Path, run: Run
         await store.close()
 
     run(main())
+
+
+def test_a_client_is_not_told_where_events_are_kept(
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        store = SQLiteEventStore(folder / "events.db")
+        await store.close()
+        shutil.rmtree(folder)
+        store.append("s", 1, 1, b"x")
+        for stream in (1, 2):  # one that could not be written, and one that cannot be read
+            with pytest.raises(EventsLost, match="could not be kept") as raised:
+                await store.read("s", stream, 0)
+            assert str(folder) not in str(raised.value)
+        await store.close()
+
+    run(main())
+    assert str(tmp_path) in caplog.text

@@ -86,8 +86,8 @@ class SQLiteEventStore:
         # Bytes of messages that were put and that were dealt with: each is counted by one thread only.
         self._put_bytes = 0
         self._dealt_bytes = 0
-        #: Streams with events that could not be written, and why.
-        self._broken: dict[tuple[bytes, int], str] = {}
+        #: Streams with events that could not be written, the oldest first.
+        self._broken: dict[tuple[bytes, int], None] = {}
         #: Sessions that have ended, until the file knows it.
         self._ending: set[bytes] = set()
         #: What is kept of the sessions of this process, and what of it is to be forgotten. Of the thread.
@@ -198,16 +198,17 @@ class SQLiteEventStore:
         job = _Job(lambda file: found.append(_read(file, key, stream, after)), key, stream, done=Future())
         self._put(job)
         assert job.done is not None
-        failure: Exception | None = None
+        # Why is for the log to say: paths and the like are none of a client's business.
+        lost = EventsLost(f"The events of stream {stream} could not be kept")
         try:
             await asyncio.wrap_future(job.done)
+        except EventsLost as error:
+            raise (lost if (key, stream) in self._broken else error) from None
         except (sqlite3.Error, TautError) as error:
-            failure = error
-        reason = self._broken.get((key, stream))
-        if reason is not None:  # which tells more than what is missing
-            raise EventsLost(f"The events of stream {stream} could not be kept: {reason}") from failure
-        if failure is not None:
-            raise EventsLost(str(failure)) from failure
+            logger.error("cannot read events from %s: %s", self._path, error)
+            raise lost from error
+        if (key, stream) in self._broken:
+            raise lost
         return found[-1]
 
     async def close(self) -> None:
@@ -298,7 +299,7 @@ class SQLiteEventStore:
             logger.error("cannot keep events in %s: %s", self._path, reason)
         if len(self._broken) >= MAX_BROKEN:
             self._broken.pop(next(iter(self._broken)))
-        self._broken[job.key, job.stream] = reason
+        self._broken[job.key, job.stream] = None
 
 
 class _Job(Struct, eq=False):
