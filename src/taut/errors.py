@@ -171,10 +171,12 @@ class LimitExceeded(RemoteProtocolError):
 class RemoteError(TautError):
     """A JSON-RPC error response. Raise one in a handler to answer with it; catch one from a call.
 
-    ``code``, ``message`` and ``data`` are the members of the error object (JSON-RPC 2.0, section 5.1).
+    ``code``, ``message`` and ``data`` are the members of the error object (JSON-RPC 2.0, section 5.1). ``status`` is
+    the HTTP status that it was received with, where that was one of refusal.
     """
 
     default_code: ClassVar[int] = INTERNAL_ERROR
+    status: int | None = None
 
     def __init__(self, message: str, *, code: int | None = None, data: Any = None) -> None:
         super().__init__(message)

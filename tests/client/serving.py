@@ -13,10 +13,10 @@ from taut import Server
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Server) -> AsyncIterator[str]:
+async def serving(app: Server, *, sse: bool = False) -> AsyncIterator[str]:
     """Serve ``app`` under uvicorn; gives its URL."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app.asgi(), log_level="error", lifespan="on", ws="none")
+    config = uvicorn.Config(app.asgi(sse=sse), log_level="error", lifespan="on", ws="none")
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[method-assign]  # the test keeps its own
     task = asyncio.create_task(server.serve([listening]))

@@ -12,7 +12,14 @@ from taut.client.connection import ClientConnection
 from taut.client.settings import HttpSettings
 from taut.client.side import ClientSide, Owner
 from taut.client.target import Target, is_url, open_target
-from taut.errors import ConfigError, ConnectionClosed, LocalProtocolError, RemoteError
+from taut.errors import (
+    ConfigError,
+    ConnectionClosed,
+    HttpError,
+    LocalProtocolError,
+    RemoteError,
+    TransportError,
+)
 from taut.mcp.client_peer import ClientProfile
 from taut.mcp.limits import Limits
 from taut.mcp.negotiation import Agreement
@@ -71,7 +78,10 @@ class Life:
         try:
             await connection.open()
             connection.start()
-            self._agreement = await self._agree(connection)
+            try:
+                self._agreement = await self._agree(connection, self._mode)
+            except (HttpError, RemoteError) as error:
+                self._agreement = await self._agree_with_older(connection, error)
             await self._ask_for_logs(self._agreement)
         except BaseException:
             await self.close()
@@ -92,7 +102,25 @@ class Life:
             self._server_task.add_done_callback(lambda _: transport.close())  # also when it failed to start
         return ClientConnection(transport, self._profile, owner, limits=limits)
 
-    async def _agree(self, connection: ClientSide) -> Agreement:
+    async def _agree_with_older(self, connection: ClientSide, error: HttpError | RemoteError) -> Agreement:
+        # Imported here: see above.
+        from taut.client.older import may_be_older, open_older
+
+        if not may_be_older(error, self._mode):
+            raise error
+        connection.close()
+        await connection.wait_closed()
+        self._connection = older = await open_older(
+            str(self._target), self._profile, self._owner, self._http, limits=self._limits
+        )
+        try:
+            await older.open()
+            older.start()
+            return await self._agree(older, "legacy" if self._mode == "auto" else self._mode)
+        except TransportError as nothing:
+            raise error from nothing
+
+    async def _agree(self, connection: ClientSide, mode: str) -> Agreement:
         if self._discovered is not None:
             offered = self._discovered.supported_versions
             common = [one for one in models.REVISIONS if one in offered and one in models.MODERN]
@@ -102,7 +130,7 @@ class Life:
             await connection.adopt(agreement, self._log_level)
             return agreement
         return await connection.negotiate(
-            self._mode,
+            mode,
             probe_timeout_s=self._probe_timeout_s,
             timeout_s=self._connect_timeout_s,
             log_level=self._log_level,

@@ -53,6 +53,8 @@ def status_error(
     if in_session and (status == 404 or (status == 400 and _is_about_session(error))):
         return SessionExpired(f"The session is gone: {what} was answered with HTTP status {status}", status)
     if error is not None:
+        if isinstance(error, RemoteError):
+            error.status = status
         return error
     if 200 <= status < 300:
         got = headers.get(b"content-type", b"no message").decode("latin-1")[:100]
