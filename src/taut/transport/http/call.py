@@ -78,7 +78,9 @@ class Call:
         self.redirects = 0
 
     def __str__(self) -> str:
-        return b" ".join(self.request[:2])[:200].decode("latin-1")
+        method, target, _, _ = self.request
+        path = target.partition(b"?")[0]  # the rest may hold a secret
+        return (b"%b %b" % (method, path[:200])).decode("latin-1")
 
     def abort(self) -> None:
         """Give the request up: nothing more is called back, and its connection is closed unless it is complete."""

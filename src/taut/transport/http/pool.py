@@ -160,7 +160,9 @@ class Pool:
         while idle:
             connection = idle.pop()
             rest_s = now - connection.idle_since
-            if rest_s < LOOK_AFTER_S or (rest_s < connection.idle_limit_s and is_quiet(connection)):
+            if not connection.transport.is_closing() and (
+                rest_s < LOOK_AFTER_S or (rest_s < connection.idle_limit_s and is_quiet(connection))
+            ):
                 connection.start(call)
                 return call
             connection.abandon()
@@ -228,7 +230,7 @@ class Pool:
             await self._connector.connect(connection)
             if connection.transport.is_closing():
                 raise ConnectError(f"{self.peer}: expected a connection, got one that was closed at once")
-        except TautError as error:
+        except Exception as error:  # whatever it is, nobody must wait for this connection any more
             self._connecting.discard(task)
             self._not_connected(error)
             return
@@ -237,11 +239,11 @@ class Pool:
         self._open.add(connection)
         self.release(connection)
 
-    def _not_connected(self, error: TautError) -> None:
+    def _not_connected(self, error: Exception) -> None:
         """An attempt has failed: one call with it, or all if nothing else is open or under way."""
-        if isinstance(error, ConfigError):
-            error = ConnectError(str(error))
-        assert isinstance(error, TransportError)
+        if not isinstance(error, TransportError):
+            said = str(error) if isinstance(error, TautError) else f"{self.peer}: cannot connect ({error!r})"
+            error = ConnectError(said)
         count = 1 if self._connecting or self._open else len(self._waiting)
         failed = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
         self._fill()
@@ -326,13 +328,14 @@ class Pool:
             here = self.url._replace(target=call.request[1])
             there = here.join(location.decode("utf-8"))
         except (ConfigError, UnicodeDecodeError):
-            raise self._refusal(status, f"a place that is no URL ({location[:100]!r})") from None
+            shown = location.partition(b"?")[0][:100]
+            raise self._refusal(status, f"a place that is no URL ({shown!r})") from None
         if (there.scheme, there.host, there.port) != (here.scheme, here.host, here.port):
             raise self._refusal(status, f"another origin, {there.origin}: if that is right, connect there")
         if status not in (307, 308):
-            raise self._refusal(status, f"{there} as another request: if that is right, use this URL")
+            raise self._refusal(status, f"{there.place} as another request: if that is right, use this URL")
         if call.redirects >= self._max_redirects:
-            raise self._refusal(status, f"{there} after {call.redirects} others")
+            raise self._refusal(status, f"{there.place} after {call.redirects} others")
         call.redirects += 1
         assert call.answer is not None
         connection.redirect(_Redirect(self, call, there.target))
@@ -474,7 +477,8 @@ def encode_request(method: bytes, head: bytes, body: bytes) -> Wire:
 
 def is_quiet(connection: ClientConnection) -> bool:
     """Look whether nothing has come in, and nothing has ended, that the loop has not told of yet."""
-    descriptor = connection.transport.get_extra_info("socket").fileno()
+    sock = connection.transport.get_extra_info("socket")
+    descriptor = -1 if sock is None else sock.fileno()
     if descriptor < 0:
         return False
     if not hasattr(select, "poll"):  # Windows

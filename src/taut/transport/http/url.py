@@ -14,7 +14,9 @@ __all__ = ["Url", "parse_url"]
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)", re.ASCII)
-_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?", re.ASCII)
+_NAME = re.compile(
+    r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?", re.ASCII
+)
 _REFUSED = re.compile(r"[\x00-\x20\x7f\\]")
 #: What may stand in a path and a query as it is; the rest is written in percent notation.
 _TARGET = "/?:@!$&'()*+,;=-._~%[]"
@@ -38,6 +40,11 @@ class Url(NamedTuple):
     def origin(self) -> str:
         """The part that decides who is asked (RFC 6454)."""
         return f"{self.scheme}://{self.authority}"
+
+    @property
+    def place(self) -> str:
+        """The URL as an error may show it: without its query, which may hold a secret."""
+        return self.origin + self.target.partition(b"?")[0].decode("ascii")
 
     @property
     def loopback(self) -> bool:
