@@ -162,6 +162,8 @@ class Conversation:
             return
         if inspect.isawaitable(waiting):
             task = self.loop.create_task(_finished(waiting))
+            if inspect.iscoroutine(waiting):
+                task.add_done_callback(lambda _: waiting.close())  # where it was cancelled before it began
             self._callbacks = _kept(task, self._callbacks)
 
     def spawn(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
