@@ -70,7 +70,7 @@ class Stream:
         """Send the request."""
         connection = self._connection
         if connection.lost is not None:
-            raise connection.lost
+            raise connection.lost.with_traceback(None)
         self._pending = connection.peer.request(
             "subscriptions/listen", params, self._on_done, now=connection.loop.time()
         )

@@ -120,7 +120,7 @@ class Connection(Timed[P]):
         :raises taut.errors.LocalProtocolError: the peer did not declare what the method needs.
         """
         if self.lost is not None:
-            raise self.lost
+            raise self.lost.with_traceback(None)  # or each who calls in vain would leave his frames there
         future: asyncio.Future[None] = self.loop.create_future()
         pending = self.peer.request(
             method,
