@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -31,7 +31,7 @@ class TokenProvider(Protocol):
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of a client that connects to a URL.
 
-    :raises taut.errors.ConfigError: a number is not positive.
+    :raises taut.errors.ConfigError: a number is not positive, or there are two sources of authorization.
     """
 
     #: Sent with every request, besides what the protocol says.
@@ -58,3 +58,15 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("max_connections", "connect_timeout_s", "idle_s", "close_timeout_s"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"Expected a positive {name}, got {getattr(self, name)}")
+        if self.auth is not None and any(name.lower() == "authorization" for name in self.headers):
+            raise ConfigError("Expected auth or a header Authorization, got both")
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Without what may be secret: the values of headers, and what stands before the host of the proxy."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown["headers"] = list(self.headers)
+        shown["proxy"] = None if self.proxy is None else self.proxy.rpartition("@")[2]
+        return list(shown.items())
+
+    def __repr__(self) -> str:
+        return f"HttpSettings({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
