@@ -12,11 +12,12 @@ import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, final
 
-from taut._core import Kind, SSEParser
+from taut._core import Envelope, Kind, SSEParser
 from taut.errors import (
     AnswerTruncated,
     ConfigError,
     LimitExceeded,
+    RemoteError,
     RemoteProtocolError,
     SessionExpired,
     TautError,
@@ -28,6 +29,7 @@ from taut.mcp.http.status import is_events, is_json, status_error
 from taut.mcp.outbound import Pending, decode_error
 
 if TYPE_CHECKING:
+    from taut._core import SSEEvent
     from taut.client.http import HttpConnection
     from taut.transport.http.call import Call
 
@@ -118,6 +120,8 @@ class Exchange:
         limit = self._connection.limits.max_message_bytes
         if self._reading == REFUSAL and not is_json(self._headers.get(b"content-type")):
             if size > MAX_REFUSAL_BYTES:
+                self._hang_up()
+                self.end()  # the status says it all
                 return
         elif size > limit:
             if not self.pending.done:
@@ -129,22 +133,16 @@ class Exchange:
         """Take the whole answer."""
         self.call = None
         reading, self._reading = self._reading, NOTHING
-        if reading == EVENTS:
-            self._reading = EVENTS
-            self._take_events(b"")  # what was refused behind a message that was not
-            self._reading = NOTHING
-            if self.pending.done:
-                self._stop_timer()
-            else:
-                self._cut(None)
+        if reading == EVENTS and not self.pending.done:
+            self._cut(None)
             return
         parts = self._body
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._size = 0
         if self.pending.done:
-            return
-        if self._replayed is not None:
+            self._stop_timer()
+        elif self._replayed is not None:
             self._not_resumed(body)
         elif reading == MESSAGE:
             self._take_message(body)
@@ -185,25 +183,32 @@ class Exchange:
     def _take_events(self, chunk: bytes) -> None:
         parser = self._parser
         try:
-            events = parser.feed(chunk)
+            while events := parser.feed(chunk):
+                chunk = b""  # what was refused comes behind what was not
+                for event in events:
+                    if event.event == "message" and event.data:
+                        self._take_event(event)
         except LimitExceeded as error:
             if not self.pending.done:
                 self._fail(error)
             return
         resumption = self._resumption
-        for event in events:
-            if event.event != "message" or not event.data:
-                continue
-            if self._replayed is not None and event.id == self._replayed:
-                continue  # the server was asked to go on behind that
-            if self.on_news is not None:
-                on_news, self.on_news = self.on_news, None
-                on_news()
-            self._connection.receive(self._connection.parse(event.data))
         if parser.last_event_id is not None or parser.retry is not None:
             if resumption is None:
                 resumption = self._resumption = Resumption()
             resumption.heard(parser)
+
+    def _take_event(self, event: SSEEvent) -> None:
+        if self._replayed is not None and event.id == self._replayed:
+            return  # the server was asked to go on behind that
+        if self.on_news is not None:
+            on_news, self.on_news = self.on_news, None
+            on_news()
+        message = self._connection.parse(event.data)
+        if type(message) is Envelope and message.kind == ERROR and message.id_key is None:
+            self._fail(decode_error(message))  # what else could it be about?
+        else:
+            self._connection.receive(message)
 
     def _refused(self, body: bytes) -> None:
         self._fail(self._refusal(body))
@@ -266,15 +271,13 @@ class Exchange:
     def on_done(self, pending: Pending) -> None:
         """The request has ended, whatever ended it: nobody reads what is still to come."""
         pending.on_done = _ended  # no cycle: what a call took is free as soon as it has ended
-        call = self.call
-        if call is not None and (pending.error is not None or self._reading == EVENTS):
-            if pending.reply is None:
-                call.abort()
-                self.call = None
-            else:
-                self._timer = self._connection.loop.call_later(LINGER_S, call.abort)
-        elif self._timer is not None:
-            self._stop_timer()
+        if self.call is None:
+            if self._timer is not None:
+                self._stop_timer()
+        elif pending.error is None or isinstance(pending.error, RemoteError):
+            self._timer = self._connection.loop.call_later(LINGER_S, self._hang_up)
+        else:
+            self._hang_up()
         on_end = self._on_end
         if not isinstance(on_end, asyncio.Future):
             on_end(pending)
@@ -283,6 +286,11 @@ class Exchange:
 
     def _fail(self, error: TautError) -> None:
         self._connection.peer.fail(self.pending, error)
+
+    def _hang_up(self) -> None:
+        call, self.call = self.call, None
+        if call is not None:
+            call.abort()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

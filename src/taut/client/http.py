@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -20,13 +20,16 @@ from taut.client.exchange import Exchange
 from taut.client.listening import EventStream, HttpListening
 from taut.client.retry import Retry
 from taut.client.settings import HttpSettings
+from taut.client.shared import Shared
 from taut.client.side import ClientSide, Owner
 from taut.client.telling import Told
 from taut.errors import (
+    AuthorizationRequired,
     ConnectionClosed,
     HeaderMismatch,
     LocalProtocolError,
     RemoteProtocolError,
+    RequestCancelled,
     RequestTimeout,
     TransportError,
 )
@@ -34,7 +37,7 @@ from taut.mcp.client_peer import ClientPeer, ClientProfile
 from taut.mcp.http.sending import RequestHeaders, name_of
 from taut.mcp.http.tooling import KnownTools
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
-from taut.mcp.negotiation import Agreement
+from taut.mcp.negotiation import LEGACY, Agreement, Negotiation, Step
 from taut.mcp.outbound import Pending, ProgressCallback
 from taut.mcp.peer import Message
 from taut.transport.http.pool import Pool
@@ -43,9 +46,11 @@ from taut.transport.http.url import parse_url
 if TYPE_CHECKING:
     from taut.transport.http.call import Answer, Call
 
-__all__ = ["HttpConnection", "Requests", "open_http"]
+__all__ = ["HttpConnection", "open_http"]
 
 logger = logging.getLogger("taut")
+
+T = TypeVar("T")
 
 #: Notifications and answers that are on their way at a time; more wait, and their number is limited by the peer.
 MAX_TELLING = 32
@@ -57,31 +62,12 @@ TELL_S = 30.0
 MAX_PAGES = 1_000
 
 
-class Requests(Protocol):
-    """What the pool of connections does for us."""
-
-    def send(
-        self,
-        method: bytes,
-        path: bytes,
-        headers: bytes,
-        body: bytes,
-        answer: Answer,
-        *,
-        timeout_s: float | None = None,
-    ) -> Call:
-        """Send a request; ``answer`` hears what comes of it."""
-
-    async def close(self) -> None:
-        """Close every connection."""
-
-
 class HttpConnection(ClientSide):
-    """A `ClientPeer` whose requests travel to ``path`` through what ``make_pool`` returns."""
+    """A `ClientPeer` whose requests travel to ``path``. ``make_pool`` is told how many connections it may have."""
 
     def __init__(
         self,
-        make_pool: Callable[[], Requests],
+        make_pool: Callable[[int], Pool],
         path: bytes,
         profile: ClientProfile,
         owner: Owner,
@@ -100,19 +86,19 @@ class HttpConnection(ClientSide):
         #: The stream of a legacy session; None where there is none, or none yet.
         self.events: EventStream | None = None
         self._make_pool = make_pool
-        self._pool = make_pool()
-        #: For what calls may be waiting for, while they take every connection of the other.
-        self._spare: Requests | None = None
+        self._pool = make_pool(settings.max_connections)
+        #: For what calls may be waiting for, and what stays, while calls take every connection of the other.
+        self._spare: Pool | None = None
         self._path = path
         self._body = Outgoing()
         self._token: str | None = None
         self._agreement: Agreement | None = None
         self._log_level: str | None = None
-        #: Whether the server has forgotten the session, and no other one has been begun.
-        self._expired = False
+        #: The session that the server has forgotten, until another one has begun.
+        self._forgotten: bytes | None = None
         self._telling: set[Told] = set()
         self._flush_scheduled = False
-        self._shared: dict[str, asyncio.Task[None]] = {}
+        self._shared = Shared()
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -153,7 +139,7 @@ class HttpConnection(ClientSide):
         final = None if total_timeout_s is None else self.loop.time() + total_timeout_s
         retry: Retry | None = None
         while True:
-            if (self._expired and method != "initialize") or self.settings.auth is not None:
+            if (self._forgotten is not None and method != "initialize") or self.settings.auth is not None:
                 await self._prepare(method, timeout_s, total_timeout_s)
             session = self.headers.session
             ended = self.loop.create_future()
@@ -180,7 +166,7 @@ class HttpConnection(ClientSide):
                     raise
                 if retry is None:
                     retry = Retry(self, method, name)
-                if not await retry.allows(error, session):
+                if not await self._within(final, method, total_timeout_s, retry.allows(error, session)):
                     raise
             if final is not None:
                 total_timeout_s = max(0.0, final - self.loop.time())
@@ -189,13 +175,22 @@ class HttpConnection(ClientSide):
         """Have a session and a token for the next request."""
         limits = [limit for limit in (timeout_s, total_timeout_s) if limit is not None]
         limit_s = min(limits, default=None)
+        end = None if limit_s is None else self.loop.time() + limit_s
+        if self._forgotten is not None and method != "initialize":
+            await self._within(end, method, limit_s, self._once("session", self._renew))
+        if self.settings.auth is not None:
+            await self._within(end, method, limit_s, self.authorize())
+
+    async def _within(
+        self, end: float | None, method: str, limit_s: float | None, work: Coroutine[Any, Any, T]
+    ) -> T:
+        """Do what a call of ``method`` needs, until ``end``, which is ``limit_s`` after its beginning."""
         try:
-            async with asyncio.timeout(limit_s):
-                if self._expired and method != "initialize":
-                    await self._once("session", self._renew)
-                if self.settings.auth is not None:
-                    await self.authorize()
+            async with asyncio.timeout_at(end) as limit:
+                return await work
         except TimeoutError:
+            if not limit.expired():
+                raise
             raise RequestTimeout(method, limit_s or 0.0) from None
 
     def post(
@@ -212,10 +207,15 @@ class HttpConnection(ClientSide):
     ) -> Exchange:
         """Send a request; ``on_end`` is set, or called, once it has ended, never from within."""
         if self.lost is not None:
-            raise self.lost
-        head = self.headers.post(method, name)
-        if self.tools.mirrors and method == "tools/call":
-            head += self.tools.mirrored(name, _arguments(params))
+            raise self.lost.with_traceback(None)  # or each who calls in vain would leave his frames there
+        if method == "initialize":
+            self.headers.session = None
+        try:
+            head = self.headers.post(method, name)
+            if self.tools.mirrors and method == "tools/call":
+                head += self.tools.mirrored(name, _arguments(params))
+        except ValueError as error:
+            raise LocalProtocolError(f"The params of {method} cannot be encoded: {error}") from error
         exchange = Exchange(self, on_end)
         exchange.pending = pending = self.peer.request(
             method,
@@ -230,7 +230,8 @@ class HttpConnection(ClientSide):
         )
         pending.out = None  # it is cancelled by other means
         self.watch(pending, on_progress)
-        exchange.call = self.send(b"POST", head, self._body.take(), exchange)
+        pool = self._pool if method != "subscriptions/listen" else self._beside()
+        exchange.call = pool.send(b"POST", self._path, head, self._body.take(), exchange)
         return exchange
 
     def send(
@@ -238,6 +239,19 @@ class HttpConnection(ClientSide):
     ) -> Call:
         """Send an HTTP request to the server's path."""
         return self._pool.send(method, self._path, head, body, answer, timeout_s=timeout_s)
+
+    def listen(self, last_event_id: str | None, answer: Answer) -> Call:
+        """Open the stream of a session, which stays."""
+        return self._beside().send(b"GET", self._path, self.headers.listen(last_event_id), b"", answer)
+
+    def _beside(self) -> Pool:
+        """The pool for what calls may be waiting for, and for what stays: where calls may take all connections of
+        their own pool, it must not wait for these, nor leave them none."""
+        if self.peer.open_calls + RESERVE < self.settings.max_connections:
+            return self._pool
+        if self._spare is None:
+            self._spare = self._make_pool(self.settings.max_connections + MAX_TELLING)
+        return self._spare
 
     def _shown(self, result: models.ListToolsResult) -> models.ListToolsResult:
         """Learn a page of tools; return it without those whose marks are invalid (2026-07-28, "x-mcp-header")."""
@@ -321,11 +335,8 @@ class HttpConnection(ClientSide):
             self._send_told(told, message)
 
     def _send_told(self, told: Told, message: bytes) -> None:
-        pool = self._pool
-        if self.peer.open_calls + RESERVE >= self.settings.max_connections:
-            # Calls may be waiting for just this, and it must not wait for their connections in its turn.
-            pool = self._spare = self._spare or self._make_pool()
-        told.call = pool.send(b"POST", self._path, self.headers.message(), message, told, timeout_s=TELL_S)
+        head = self.headers.message()
+        told.call = self._beside().send(b"POST", self._path, head, message, told, timeout_s=TELL_S)
 
     def told(self, told: Told) -> None:
         """Strike a message that has been taken or refused."""
@@ -346,6 +357,14 @@ class HttpConnection(ClientSide):
             self._token = token
             self.headers.authorize(token)
 
+    async def renew_token(self, error: AuthorizationRequired) -> bool:
+        """Whether there is a better token now that ``error`` has come. A provider that fails has none."""
+        try:
+            return self.settings.auth is not None and await self.settings.auth.challenged(error)
+        except Exception:  # the border to the user's provider of tokens
+            logger.exception("the provider of tokens failed")
+            return False
+
     # -- negotiation
 
     def speak(self, revision: str, log_level: str | None) -> None:
@@ -364,7 +383,6 @@ class HttpConnection(ClientSide):
         self.headers.speak(agreement.revision, modern=agreement.modern)
         if agreement.modern:
             return
-        self._expired = False
         self._flush()
         await self.drain()  # the server must know before it hears anything else
         if self.settings.listen and self.lost is None:
@@ -375,36 +393,35 @@ class HttpConnection(ClientSide):
         """Note that the server has forgotten ``session``; the next call begins another, or with ``renew`` this one."""
         if session is None or session != self.headers.session or self.lost is not None:
             return
-        self._expired = True
+        self._forgotten = session
         if renew:
             self.call_back(self._once, "session", self._renew)
 
     async def _renew(self) -> None:
         """Begin another session, in place of the one that the server has forgotten."""
-        if not self._expired or self._agreement is None:
+        forgotten = self._forgotten
+        if forgotten is None or self._agreement is None:
             return
         if self.events is not None:
             self.events.close()
-        self.headers.session = None
         self.peer.withdraw("the session has ended")
         revision = self._agreement.revision
         self.speak(revision, self._log_level)
         result = await self.ask("initialize", self.peer.profile.initialize_params(revision), timeout_s=TELL_S)
-        await self.adopt(Agreement(result.protocol_version, initialized=result), self._log_level)
+        # It may be another server by now, but not one of the other era.
+        agreement = Negotiation(LEGACY).answered(Step("initialize", revision), result)
+        assert isinstance(agreement, Agreement)
+        await self.adopt(agreement, self._log_level)
+        if self._forgotten == forgotten:  # only now: no call must overtake notifications/initialized
+            self._forgotten = None
         self.call_back(self.owner.on_session)
 
     async def _once(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do ``work``, or wait for it where it is already being done. The caller may be cancelled, the work is not."""
-        task = self._shared.get(name)
-        if task is None:
-            task = self._shared[name] = self.loop.create_task(work())
-            task.add_done_callback(lambda task: self._on_shared(name, task))
-        await asyncio.shield(task)
-
-    def _on_shared(self, name: str, task: asyncio.Task[None]) -> None:
-        del self._shared[name]
-        if not task.cancelled():
-            task.exception()  # told to those who wait, if there are any left
+        """Do ``work`` once for all that wait for it now; closed, they are told so."""
+        try:
+            await self._shared.once(name, work)
+        except RequestCancelled:
+            raise (self.lost or ConnectionClosed()).with_traceback(None) from None
 
     # -- streams
 
@@ -425,8 +442,7 @@ class HttpConnection(ClientSide):
         self.stop_watching()
         if self.events is not None:
             self.events.close()
-        for task in self._shared.values():
-            task.cancel()
+        self._shared.cancel()
         self.peer.close(lost)
         for stream in list(self.streams):
             stream.lose(lost)
@@ -437,7 +453,7 @@ class HttpConnection(ClientSide):
         self._closing = self.loop.create_task(self._close())
 
     async def _close(self) -> None:
-        if self.headers.session is not None and not self._expired:
+        if self.headers.session not in (None, self._forgotten):
             end = Told(self)
             end.call = self.send(
                 b"DELETE", self.headers.end(), b"", end, timeout_s=self.settings.close_timeout_s
@@ -462,14 +478,14 @@ def open_http(
     :raises taut.errors.ConfigError: the URL or the settings cannot work.
     """
 
-    def make_pool() -> Pool:
+    def make_pool(connections: int) -> Pool:
         return Pool(
             url,
             tls=settings.tls,
             uds=settings.uds,
             proxy=settings.proxy,
             trust_env=settings.trust_env,
-            max_connections=settings.max_connections,
+            max_connections=connections,
             connect_timeout_s=settings.connect_timeout_s,
             idle_s=settings.idle_s,
         )

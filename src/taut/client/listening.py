@@ -29,6 +29,7 @@ from taut.mcp.http.status import is_events, status_error
 from taut.mcp.outbound import Pending
 
 if TYPE_CHECKING:
+    from taut._core import SSEEvent
     from taut.client.http import HttpConnection
     from taut.transport.http.call import Call
 
@@ -85,8 +86,7 @@ class EventStream:
         self.error = None
         self._attempts += 1
         self._replayed = self._resumption.last_event_id
-        head = self._connection.headers.listen(self._replayed)
-        self._call = self._connection.send(b"GET", head, b"", self)
+        self._call = self._connection.listen(self._replayed, self)
 
     # -- what the pool calls
 
@@ -106,17 +106,23 @@ class EventStream:
         parser = self._parser
         if parser is None:
             return
-        try:
-            events = parser.feed(chunk)
-        except LimitExceeded as error:  # one message, which nobody waits for
-            logger.warning("ignored a message of the server: %s", error)
-            events = []
+        while True:
+            try:
+                events = parser.feed(chunk)
+            except LimitExceeded as error:  # one message, which nobody waits for
+                logger.warning("ignored a message of the server: %s", error)
+            else:
+                if not events:
+                    break
+                self._take(events)
+            chunk = b""  # what is left behind those
+        self._resumption.heard(parser)
+
+    def _take(self, events: list[SSEEvent]) -> None:
+        self._resumption.came_through()
         for event in events:
             if event.event == "message" and event.data and (event.id is None or event.id != self._replayed):
                 self._connection.receive(self._connection.parse(event.data))
-        if events:
-            self._resumption.came_through()
-        self._resumption.heard(parser)
 
     def end(self) -> None:
         """The server has ended the stream, or refused it."""
@@ -142,8 +148,7 @@ class EventStream:
     # -- the next attempt
 
     async def _ask_for_token(self, error: AuthorizationRequired) -> None:
-        auth = self._connection.settings.auth
-        if auth is not None and self._resumption.failures == 0 and await auth.challenged(error):
+        if self._resumption.failures == 0 and await self._connection.renew_token(error):
             self._open_later()
         else:
             self._give_up()
@@ -212,7 +217,7 @@ class HttpListening:
         except Exception as error:  # the border to the user's provider of tokens
             self._end(TransportError(f"no token: {error!r}", sent=False))
         else:
-            self._send()
+            self._try(self._send)
 
     def _send(self) -> None:
         if self._closed:
@@ -244,8 +249,7 @@ class HttpListening:
             self._open_later(error)
 
     async def _ask_for_token(self, error: AuthorizationRequired) -> None:
-        auth = self._connection.settings.auth
-        if auth is not None and await auth.challenged(error):
+        if await self._connection.renew_token(error):
             self._open_later(error)
         else:
             self._end(error)
@@ -261,7 +265,13 @@ class HttpListening:
             self._end(error)
             return
         wished_s = error.retry_after_s if isinstance(error, HttpError) else None
-        self._timer = self._connection.loop.call_later(max(delay_s, wished_s or 0.0), self.open)
+        self._timer = self._connection.loop.call_later(max(delay_s, wished_s or 0.0), self._try, self.open)
+
+    def _try(self, send: Callable[[], None]) -> None:
+        try:
+            send()
+        except TautError as error:  # nobody else would tell those who read
+            self._end(error)
 
     def _end(self, error: TautError | None) -> None:
         self._connection.streams.discard(self)
