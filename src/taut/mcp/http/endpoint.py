@@ -31,7 +31,7 @@ from taut.errors import (
 )
 from taut.mcp.http.auth import Auth
 from taut.mcp.http.guard import Guard
-from taut.mcp.http.head import Head, Headers, read_head
+from taut.mcp.http.head import Head, Headers, Heads, read_head
 from taut.mcp.http.legacy import Legacy
 from taut.mcp.http.reply import Reply, Response, error_reply, refusal
 from taut.mcp.http.streams import Reader
@@ -104,6 +104,7 @@ class Endpoint:
         #: The ``_meta`` of a request -> who asks, what else it says, and what may be called on these terms.
         self._known: dict[bytes, tuple[Caller, models.RequestMeta, frozenset[str]]] = {}
         self._said_by: ServerProfile | None = None
+        self._heads = Heads()
 
     # -- the head
 
@@ -114,6 +115,17 @@ class Endpoint:
 
     def judge(self, method: str, headers: Headers) -> Head | Reply:
         """Say what is to be said of a head. That follows from its bytes alone: a driver may remember it."""
+        if method != "POST" or self.auth is not None:  # which says in a head whom it comes from
+            return self._judge(method, headers)
+        head, said = self._heads.find(headers)
+        if head is not None:
+            return head
+        judged = self._judge(method, said)
+        if isinstance(judged, Head):
+            self._heads.keep(said, judged)
+        return judged
+
+    def _judge(self, method: str, headers: Headers) -> Head | Reply:
         head = self.approach(headers)
         if isinstance(head, Reply):
             return head

@@ -1,4 +1,8 @@
-"""What the endpoint wants to know of a request's headers, from one pass over them."""
+"""What the endpoint wants to know of a request's headers, from one pass over them; and what it has found before.
+
+Most headers say nothing here, such as those that trace a request and are others each time. `Heads` remembers a head by
+the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,34 @@ from collections.abc import Iterable
 
 from taut.mcp.http.reply import Reply, refusal
 
-__all__ = ["Head", "Headers", "read_head"]
+__all__ = ["Head", "Headers", "Heads", "read_head"]
 
-#: Names in lower case, and values; repeated names are listed as often as they came.
+#: Names and values; repeated names are listed as often as they came.
 Headers = Iterable[tuple[bytes, bytes]]
+Fields = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 EVENTS = b"text/event-stream"
 #: What nearly every client sends, letter for letter.
 USUAL_ACCEPT = b"application/json, text/event-stream"
 _KNOWN = frozenset(
-    {b"host", b"origin", b"content-type", b"content-length", b"accept", b"authorization", b"last-event-id"}
+    {
+        b"host",
+        b"origin",
+        b"content-type",
+        b"content-length",
+        b"accept",
+        b"authorization",
+        b"expect",
+        b"last-event-id",
+    }
 )
+#: Heads that are remembered, and the longest of them in bytes: at most 2 MiB.
+MAX_HEADS = 1024
+MAX_HEAD_BYTES = 2048
+#: Names of headers that say nothing which are remembered, and the longest of them in bytes.
+MAX_SILENT = 256
+MAX_SILENT_BYTES = 64
 
 
 class Head:
@@ -43,6 +63,11 @@ class Head:
         length = self.known.get(b"content-length")
         return int(length) if length is not None and length.isdigit() else None
 
+    @property
+    def expects(self) -> bool:
+        """Whether the client waits to be told to send the body (RFC 9110, section 10.1.1)."""
+        return self.known.get(b"expect", b"").lower() == b"100-continue"
+
     def refuse_types(self) -> Reply | None:
         """Return the refusal of a body that is not JSON, or of a client that cannot read the answer."""
         known = self.known
@@ -64,12 +89,42 @@ class Head:
         return refusal(406, f"Expected Accept with text/event-stream, got {accept[:100].decode('latin-1')}")
 
 
+class Heads:
+    """Good heads that came before, by the headers that say something."""
+
+    def __init__(self) -> None:
+        self._heads: dict[Fields, Head] = {}
+        #: Names that say nothing, as they were spelled.
+        self._silent: set[bytes] = set()
+
+    def find(self, headers: Headers) -> tuple[Head | None, Fields]:
+        """Return what is remembered of ``headers``, and those that it would be remembered by."""
+        silent = self._silent
+        said = tuple([(name, value) for name, value in headers if name not in silent])
+        return self._heads.get(said), said
+
+    def keep(self, said: Fields, head: Head) -> None:
+        """Remember a head by what `find` has returned beside it."""
+        silent = self._silent
+        for name, _ in said:
+            if not _says(name.lower()) and len(name) <= MAX_SILENT_BYTES:
+                if len(silent) >= MAX_SILENT:
+                    silent.clear()
+                silent.add(name)
+        said = tuple([field for field in said if field[0] not in silent])
+        if sum([len(name) + len(value) for name, value in said]) <= MAX_HEAD_BYTES:
+            if len(self._heads) >= MAX_HEADS:
+                self._heads.clear()
+            self._heads[said] = head
+
+
 def read_head(headers: Headers) -> Head:
     """Read ``headers``; none of them is judged."""
     head = Head()
     known = head.known
-    for name, value in headers:
-        if name not in _KNOWN and not name.startswith(b"mcp-"):
+    for spelled, value in headers:
+        name = spelled.lower()
+        if not _says(name):
             continue
         if name not in known:
             known[name] = value
@@ -78,6 +133,11 @@ def read_head(headers: Headers) -> Head:
         else:
             head.repeated = name
     return head
+
+
+def _says(name: bytes) -> bool:
+    """Whether a header says something to an endpoint."""
+    return name in _KNOWN or name.startswith(b"mcp-")
 
 
 def _is_json(content_type: bytes | None) -> bool:

@@ -21,14 +21,14 @@ from typing import Any, Protocol
 from taut.mcp.http.endpoint import Endpoint
 from taut.mcp.http.head import Head
 from taut.mcp.http.reply import STREAM_HEADERS, Reply, Response, refusal
+from taut.transport.http.body import Disconnected, Message, Receive, read_body
 from taut.transport.http.exchange import Exchange
 from taut.transport.http.session import Listening
 
-__all__ = ["AsgiApp"]
+__all__ = ["AsgiApp", "Receive", "Scope", "Send"]
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Send = Callable[[Message], Awaitable[None]]
 #: Serves one connection scope.
 Door = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -36,10 +36,6 @@ Door = Callable[[Scope, Receive, Send], Awaitable[None]]
 QUIET_S = 15.0
 #: Seconds that a client gets for the body of a request.
 BODY_S = 30.0
-
-
-class _Disconnected(Exception):
-    """The client went away before its request was complete."""
 
 
 class Beside(Protocol):
@@ -83,10 +79,52 @@ class AsgiApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope; see the ASGI specification."""
+        if scope["type"] != "http":
+            await self._serve_other(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path != self.path or scope.get("root_path"):
+            path = _own_path(scope)
+            if path.rstrip("/") != self.path:
+                if path in self.doors:
+                    await self.doors[path](scope, receive, send)
+                    return
+                await _send_reply(send, refusal(404, f"Expected {self.path or '/'}, got {path[:100]}"))
+                return
+        endpoint = self.endpoint
+        head = endpoint.admit(scope["method"], scope["headers"])
+        if isinstance(head, Reply):
+            await _send_reply(send, head)
+            return
+        try:
+            if endpoint.auth is not None:
+                refused = endpoint.authenticate(head, time.time())
+                if inspect.isawaitable(refused):
+                    refused = await refused
+                if refused is not None:
+                    await _send_reply(send, refused)
+                    return
+            if asyncio.get_running_loop() not in self.loops:
+                await self.start()
+            answer: Reply | Exchange | Listening
+            if head.method == "POST":
+                body = await read_body(receive, endpoint, self._body_s)
+                answer = body if isinstance(body, Reply) else self.begin(head, body)
+            else:
+                reader = endpoint.listen(head)
+                answer = reader if isinstance(reader, Reply) else Listening(reader)
+            if isinstance(answer, Reply):
+                await _send_reply(send, answer)
+            else:
+                await self.follow(answer, receive, send)
+        except Disconnected:
+            return
+        finally:
+            endpoint.leave()
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind == "http":
-            await self._serve(scope, receive, send)
-        elif kind == "lifespan":
+        if kind == "lifespan":
             await self._lifespan(receive, send)
         elif kind == "websocket" and self.websocket is not None and _own_path(scope).rstrip("/") == self.path:
             await self.websocket(scope, receive, send)
@@ -122,42 +160,6 @@ class AsgiApp:
         exchange.begin()
         return answer.whole() or exchange
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = _own_path(scope)
-        if path.rstrip("/") != self.path:
-            if path in self.doors:
-                await self.doors[path](scope, receive, send)
-                return
-            await _send_reply(send, refusal(404, f"Expected {self.path or '/'}, got {path[:100]}"))
-            return
-        head = self.endpoint.admit(scope["method"], scope["headers"])
-        if isinstance(head, Reply):
-            await _send_reply(send, head)
-            return
-        try:
-            refused = self.endpoint.authenticate(head, time.time())
-            if inspect.isawaitable(refused):
-                refused = await refused
-            if refused is not None:
-                await _send_reply(send, refused)
-                return
-            await self.ensure_running()
-            answer: Reply | Exchange | Listening
-            if head.method == "POST":
-                body = await self._read(receive)
-                answer = body if isinstance(body, Reply) else self.begin(head, body)
-            else:
-                reader = self.endpoint.listen(head)
-                answer = reader if isinstance(reader, Reply) else Listening(reader)
-            if isinstance(answer, Reply):
-                await _send_reply(send, answer)
-            else:
-                await self.follow(answer, receive, send)
-        except _Disconnected:
-            return
-        finally:
-            self.endpoint.leave()
-
     async def ensure_running(self) -> None:
         """Enter ``running`` in this loop, unless it is entered."""
         if asyncio.get_running_loop() not in self.loops:
@@ -166,30 +168,9 @@ class AsgiApp:
     async def read(self, receive: Receive) -> bytes | bytearray | Reply | None:
         """Read a body within its limits; return the refusal of one past them, None where the client went away."""
         try:
-            return await self._read(receive)
-        except _Disconnected:
+            return await read_body(receive, self.endpoint, self._body_s)
+        except Disconnected:
             return None
-
-    async def _read(self, receive: Receive) -> bytes | bytearray | Reply:
-        body: bytes | bytearray = b""
-        more = True
-        try:
-            async with asyncio.timeout(self._body_s):
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise _Disconnected
-                    more = message.get("more_body", False)
-                    part: bytes = message.get("body", b"")
-                    if len(body) + len(part) > self.endpoint.limits.max_message_bytes:
-                        return self.endpoint.too_large()
-                    if not body:
-                        body = bytearray(part) if more else part
-                    else:
-                        body += part
-        except TimeoutError:
-            return refusal(408, f"Expected the whole body within {self._body_s:g} s")
-        return body
 
     async def follow(self, exchange: Exchange | Listening, receive: Receive, send: Send) -> None:
         """Send what ``exchange`` says until it has ended; a client that goes away withdraws its request."""
@@ -216,7 +197,7 @@ class AsgiApp:
                         await _send_reply(send, response.reply())
                     return
                 started = True
-                await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+                await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_HEADERS)})
             await send({"type": "http.response.body", "body": response.events(), "more_body": not ended})
             if ended:
                 return
