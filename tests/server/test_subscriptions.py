@@ -101,6 +101,15 @@ class TestLimit:
 
         run(main())
 
+    def test_what_is_as_long_as_many_counts_for_many(self, run: Run) -> None:
+        async def main() -> None:
+            async with Client(server(), mode="2026-07-28") as client:
+                await client.subscribe("mem://" + "x" * 10_000)
+                with pytest.raises(InvalidRequest, match="max_subscriptions is 1024"):
+                    await client.subscribe("mem://" + "x" * 10_000_000)
+
+        run(main())
+
     def test_streams_and_what_they_ask_for_are_counted_together(self, run: Run) -> None:
         async def main() -> None:
             async with Client(server(limits=Limits(max_subscriptions=4)), mode="2026-07-28") as client:

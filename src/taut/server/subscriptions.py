@@ -6,7 +6,7 @@ Changes of a list are announced once per turn of the loop, however many entries 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,6 +27,8 @@ LISTS = {
     "resources": ("notifications/resources/list_changed", "resources_list_changed"),
 }
 SUBSCRIPTION_ID = "io.modelcontextprotocol/subscriptionId"
+#: Characters of a URI that count as one subscription: no URI is as long, but somebody may send one that is.
+URI_SIZE = 2048
 
 
 class _Listener:
@@ -41,7 +43,7 @@ class _Listener:
         self.uris: frozenset[str] = frozenset() if uris is msgspec.UNSET else frozenset(uris)
         tasks = 0 if wanted.task_ids is msgspec.UNSET else len(wanted.task_ids)
         #: What it counts for.
-        self.size = 1 + len(self.uris) + tasks
+        self.size = 1 + _size(self.uris) + tasks
 
     def meta(self) -> dict[str, Any]:
         return {SUBSCRIPTION_ID: self.request.key}
@@ -131,7 +133,7 @@ class Subscriptions:
         :raises taut.errors.LimitExceeded: too many subscriptions.
         """
         subscriber = self._of(connection)
-        subscriber.check(len(subscriber.uris) + (uri not in subscriber.uris))
+        subscriber.check(_size(subscriber.uris | {uri}))
         subscriber.uris.add(uri)
 
     def unsubscribe(self, connection: Conversation, uri: str) -> None:
@@ -196,3 +198,8 @@ class Subscriptions:
             request.respond(models.SubscriptionsListenResult.of(request.key))
             self._forget(subscriber, request)
         connection.flush_soon()
+
+
+def _size(uris: Set[str]) -> int:
+    """Return what subscriptions to ``uris`` count for."""
+    return sum([1 + len(uri) // URI_SIZE for uri in uris])
