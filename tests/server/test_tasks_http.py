@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from faults.loops import Run
-from taut import Context, Server, models
+from taut import Context, Server, Tasks, models
 from transport.asgi import HEADERS, App, Exchange, body_of, call, post, scope_of
 from transport.legacy import LegacyClient
 
@@ -152,5 +152,29 @@ def test_a_session_hears_of_its_tasks(run: Run, sessions: bool) -> None:
             assert (status["params"]["taskId"], status["params"]["status"]) == (task_id, "completed")
             listener.disconnect()
             await listener.task
+
+    run(main())
+
+
+def test_the_store_does_not_know_the_id_of_a_session(run: Run) -> None:
+    tasks = Tasks()
+    server = Server("s", tasks=tasks)
+
+    @server.tool(task="optional")
+    async def work() -> None:
+        """Do nothing."""
+
+    async def main() -> None:
+        client = LegacyClient(server.asgi())
+        await client.open()
+        params: dict[str, Any] = {"name": "work", "arguments": {}, "task": {}}
+        answer = await client.post("tools/call", params).json()
+        record = await tasks.store.get(answer["result"]["task"]["taskId"])
+        assert record is not None
+        assert record.owner.startswith("session:")
+        assert client.session is not None
+        assert client.session not in record.owner
+        (listed,) = (await client.post("tasks/list").json())["result"]["tasks"]
+        assert listed["taskId"] == record.id
 
     run(main())

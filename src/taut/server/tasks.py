@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -446,7 +447,8 @@ def _owner(request: Request, connection: Conversation) -> str:
         return f"principal:{request.principal}"
     if request.caller.revision in models.MODERN or not connection.session:
         return ""
-    return f"session:{connection.session}"
+    # Hashed, so that who can read the store cannot take over the session.
+    return f"session:{hashlib.sha256(connection.session.encode()).hexdigest()}"
 
 
 def _asks_for_task(request: Request) -> bool:
