@@ -631,7 +631,45 @@ class TestExpectations:
         run(main())
 
 
+class TestTarget:
+    @pytest.mark.parametrize(
+        ("path", "target"),
+        [("/", "/"), ("/a b", "/a%20b"), ("/m\N{LATIN SMALL LETTER E WITH ACUTE}", "/m%C3%A9")],
+    )
+    def test_the_endpoint_may_be_anywhere(self, path: str, target: str, run: Run) -> None:
+        async def main() -> None:
+            app = Server("s")
+            app.tool(name="add")(lambda: 2)
+            asgi = await alive(app.asgi(path=path))
+            connection = Connection(asgi, native(asgi))
+            data = call("add")
+            await connection.send(data.replace(b" /mcp ", f" {target} ".encode()))
+            assert connection.statuses == [200]
+            assert connection.transport.writes == 1  # by nobody else's cycle
+            await connection.send(data.replace(b" /mcp ", b" /m? "))
+            assert connection.statuses == [200, 404]
+
+        run(main())
+
+
 class TestTime:
+    def test_a_first_request_that_takes_long_is_a_request(self, run: Run) -> None:
+        async def main() -> None:
+            site = Site(first_byte_s=7, keep_alive_s=70)
+            await (await site.connect()).send(call("wait"))
+            connection = await site.connect()
+            await connection.send(call("wait"))  # whose head is known
+            await site.pass_time(2, connection)
+            site.go.set()
+            await connection.settle()
+            assert value_of(connection.answers()[0]) == "done"
+            await site.pass_time(60, connection)
+            assert not connection.transport.done
+            await site.pass_time(11, connection)
+            assert connection.transport.done
+
+        run(main())
+
     @pytest.mark.parametrize(
         ("sent", "limit", "statuses"),
         [

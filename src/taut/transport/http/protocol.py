@@ -20,6 +20,7 @@ import logging
 from collections import deque
 from contextvars import copy_context
 from typing import Any
+from urllib.parse import quote
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -89,7 +90,7 @@ class NativeHttp:
         self.patience = patience
         self.sweep = Sweep() if sweep is None else sweep
         self.answers = Answers()
-        self.target = app.path.encode("ascii", "replace")
+        self.target = (quote(app.path, safe="/!$&'()*+,;=:@~") or "/").encode()
         #: The head of a message -> what it means, and how long the message is.
         self.heads: dict[bytes, tuple[Head, int]] = {}
         #: For what begins where another request's handler ends: it must not find what that has set.
@@ -532,7 +533,7 @@ class NativeProtocol(HttpToolsProtocol):
             self._endpoint.leave()
             self._say(answer, keep_alive)
             return
-        self._idle = False
+        self._idle = self._fresh = False
         self._active = answer
         self._keep_alive = keep_alive
         self._since = self._shared.sweep.now
