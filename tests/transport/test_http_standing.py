@@ -16,6 +16,7 @@ from websockets.typing import Origin, Subprotocol
 
 from faults.loops import Run
 from taut import Client, Context, Server
+from taut.client import HttpSettings
 from taut.errors import (
     ConfigError,
     ConnectError,
@@ -267,6 +268,40 @@ class TestEvents:
             await until(lambda: standing_of(app).count == 0)
             assert not standing_of(app)._sessions
 
+        run(main())
+
+    @pytest.mark.parametrize("mode", ["auto", "legacy", "2024-11-05"])
+    def test_a_client_of_the_url_finds_out(self, run: Run, mode: str) -> None:
+        async def main() -> None:
+            app = make_server().asgi(sse=True, auth=Auth(Verifier()))
+            settings = HttpSettings(headers={"Authorization": "Bearer ann"})
+            async with (
+                uvicorn_at(app) as place,
+                Client(f"http://{place}/sse", mode=mode, http=settings) as client,
+            ):
+                assert (await client.call_tool("who", {})).content[0].text == "ann"
+                assert client.revision == ("2024-11-05" if mode == "2024-11-05" else "2025-11-25")
+                assert standing_of(app).count == 1
+
+        run(main())
+
+    @pytest.mark.parametrize(("mode", "asked"), [("auto", 3), ("legacy", 2), ("2026-07-28", 1)])
+    def test_what_is_no_older_server_is_reported_as_it_answered(
+        self, run: Run, mode: str, asked: int
+    ) -> None:
+        async def script(peer: Peer) -> None:
+            while True:
+                requests.append((await peer.request())[0])
+                await peer.say(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+        async def main() -> None:
+            async with serving(script) as url:
+                with pytest.raises(HttpError, match="404"):
+                    await Client(f"{url}/mcp", mode=mode).connect()
+            methods = [head.partition(b" ")[0] for head in requests]
+            assert methods == [b"POST", b"POST", b"GET"][3 - asked :] if asked > 1 else methods == [b"POST"]
+
+        requests: list[bytes] = []
         run(main())
 
     def test_the_endpoint_is_beside_it(self, run: Run) -> None:

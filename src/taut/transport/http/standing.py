@@ -204,7 +204,8 @@ class Standing:
     async def events(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open a session: GET, answered with a stream of events."""
         if scope["method"] != "GET":
-            await _reply(send, refusal(405, "Expected GET", headers=((b"allow", b"GET"),)))
+            # Without a body: clients that try a POST first go on with GET.
+            await _reply(send, Reply(405, headers=((b"allow", b"GET"),)))
             return
         head = await self._admit(scope)
         refused = head if isinstance(head, Reply) else head.refuse_listener()
@@ -235,7 +236,7 @@ class Standing:
 
     async def _post(self, scope: Scope, receive: Receive) -> Reply:
         if scope["method"] != "POST":
-            return refusal(405, "Expected POST", headers=((b"allow", b"POST"),))
+            return Reply(405, headers=((b"allow", b"POST"),))
         head = await self._admit(scope)
         if isinstance(head, Reply):
             return head
