@@ -1,0 +1,394 @@
+"""What llhttp finds in the bytes of a connection, as turns: requests in the order in which they came.
+
+What a request is, llhttp decides and nobody else. A head whose bytes llhttp has read before, at the beginning of a
+message and in one piece, means the same again: what was found then is remembered, and a message that has such a head
+and exactly the body that it declares is not parsed a second time.
+
+A POST to the endpoint is judged when its head is there and becomes a turn when its body is, or when it is refused;
+every other request is one of the application. How turns are answered is for the subclass to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+from urllib.parse import quote
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from taut.mcp.http.head import Head
+from taut.mcp.http.reply import Reply, refusal
+from taut.transport.http.asgi import AsgiApp
+from taut.transport.http.exchange import Exchange
+from taut.transport.http.patience import Patience, Sweep
+
+__all__ = ["BETWEEN", "BODY", "HEAD", "Foreign", "Reading", "Shared", "Turn"]
+
+#: Heads that are remembered, and the longest of them in bytes: at most 2 MiB.
+MAX_HEADS = 1024
+MAX_HEAD_BYTES = 2048
+#: What a chunk may have besides its data: its size and two line ends, with room for leading zeros.
+CHUNK_BYTES = 16
+
+BETWEEN, HEAD, BODY = range(3)
+VERSIONS = ("1.1", "1.0")
+
+
+class _Busy:
+    """Stands before every request of the application, so that uvicorn queues it."""
+
+    response_complete = False
+
+
+class Turn:
+    """A request that is being received or waits for its turn."""
+
+    __slots__ = ("answer", "body", "expects", "keep_alive")
+
+    def __init__(self, answer: Head | Reply, keep_alive: bool, expects: bool = False) -> None:
+        #: A head that was admitted, or what is answered already.
+        self.answer = answer
+        self.body: bytes | bytearray = b""
+        self.keep_alive = keep_alive
+        #: Whether the client waits to be told to send the body.
+        self.expects = expects
+
+
+#: A request of the application that waits for its turn.
+Foreign = tuple[RequestResponseCycle, ASGI3Application]
+
+
+class Shared:
+    """What the connections of one server share."""
+
+    def __init__(self, app: AsgiApp, patience: Patience, sweep: Sweep) -> None:
+        self.app = app
+        self.patience = patience
+        self.sweep = sweep
+        self.target = (quote(app.path, safe="/!$&'()*+,;=:@~") or "/").encode()
+        #: The head of a message -> what it means, and how long the message is.
+        self.heads: dict[bytes, tuple[Head, int]] = {}
+
+    def remember(self, raw: bytes, head: Head, size: int) -> None:
+        """Remember what a head means."""
+        if len(raw) <= MAX_HEAD_BYTES:
+            if len(self.heads) >= MAX_HEADS:
+                self.heads.clear()
+            self.heads[raw] = head, size
+
+
+class Reading(HttpToolsProtocol):
+    """The part of a connection that reads."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._shared = shared
+        self._app = shared.app
+        self._endpoint = shared.app.endpoint
+        #: What is complete, or has been refused, and waits for its turn.
+        self._queue: deque[Turn | Foreign] = deque()
+        #: What is being answered.
+        self._active: Exchange | RequestResponseCycle | None = None
+        #: Whether a message may begin and be answered at once.
+        self._idle = True
+        #: Whether nothing that comes is looked at any more.
+        self._deaf = False
+        #: Whether the client has sent anything.
+        self._fresh = True
+        #: When what is waited for began to be.
+        self._since = shared.sweep.now
+
+        # The message that is being received.
+        self._part = BETWEEN
+        self._message = 0
+        self._native = False
+        #: Where its body goes; None where that is dropped.
+        self._turn: Turn | None = None
+        self._size = 0
+        self._pieces = 0
+        #: Bytes of it in reads after the one with which its head or body began.
+        self._fed = 0
+        #: Bytes of its body that follow behind what llhttp takes for the end of the message.
+        self._untold = 0
+
+    # -- what a subclass does
+
+    def _proceed(self) -> None:
+        """Answer what waits, as far as that goes."""
+        raise NotImplementedError
+
+    def _work(self, head: Head, body: bytes | bytearray, keep_alive: bool) -> None:
+        """Begin to work on a request, and answer it if that is done at once."""
+        raise NotImplementedError
+
+    def _say(self, reply: Reply, keep_alive: bool) -> None:
+        """Answer with ``reply``."""
+        raise NotImplementedError
+
+    def _hang_up(self) -> None:
+        """Close the connection after what was written."""
+        raise NotImplementedError
+
+    def look(self, now: float) -> None:
+        """Close the connection if it has been waited for too long."""
+        raise NotImplementedError
+
+    # -- bytes in
+
+    def data_received(self, data: bytes) -> None:
+        if self._idle:
+            end = data.find(b"\r\n\r\n") + 4
+            known = self._shared.heads.get(data[:end])
+            if known is not None and known[1] == len(data) and self.loop in self._app.loops:
+                refused = self._endpoint.enter(known[0])
+                if refused is None:
+                    self._work(known[0], data[end:], True)
+                else:
+                    self._say(refused, True)
+                return
+        if self._deaf:
+            return
+        self._feed(data)
+        if not self._deaf or self._queue:
+            self._proceed()
+
+    def _feed(self, data: bytes) -> None:
+        """Let llhttp read ``data``."""
+        if self._fresh:
+            self._fresh = False
+            self._since = self._shared.sweep.now
+        idle, part, message, size = self._idle, self._part, self._message, self._size
+        self._idle = False
+        try:
+            rest = self._take(data)
+            while rest:
+                rest = self._parse(rest)
+        except httptools.HttpParserCallbackError as error:
+            raise error.__context__ or error from None  # a mistake of ours
+        except httptools.HttpParserError:
+            if not self._deaf:
+                self.logger.warning("Invalid HTTP request received.")
+                self._break_off(refusal(400, "Expected an HTTP request"))
+            return
+        if self._part != BETWEEN and part == self._part and message == self._message:
+            self._count(len(data), self._size - size)
+        elif idle and self._part == BETWEEN and message + 1 == self._message and len(self._queue) == 1:
+            self._remember(data)
+
+    def _parse(self, data: bytes) -> bytes:
+        """Let llhttp read ``data``; return what is left of it behind a request for another protocol."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self._should_upgrade():
+                return self._take(data[upgrade.args[0] :])
+            self.handle_websocket_upgrade()
+        return b""
+
+    def _take(self, data: bytes) -> bytes:
+        """Take the body that llhttp does not read, as far as it is there; return what is behind it."""
+        if not self._untold:
+            return data
+        body, rest = data[: self._untold], data[self._untold :]
+        self._untold -= len(body)
+        self.on_body(body)
+        if not self._untold:
+            self.on_message_complete()
+        return rest
+
+    def handle_websocket_upgrade(self) -> None:
+        self._shared.sweep.discard(self)
+        self._deaf = True
+        super().handle_websocket_upgrade()
+
+    def _count(self, fed: int, body: int) -> None:
+        """Count what a message has besides its data; a head or trailer without end is refused."""
+        patience = self._shared.patience
+        self._fed += fed - body
+        if self._fed > patience.max_head_bytes + CHUNK_BYTES * self._pieces:
+            self._break_off(refusal(431, f"Expected at most {patience.max_head_bytes} bytes of headers"))
+        elif self._size > patience.max_dropped_bytes and self._native and self._turn is None:
+            self._deaf = True
+            if not self._queue and self._active is None:
+                self._hang_up()
+
+    def _remember(self, data: bytes) -> None:
+        """Remember the head of the one message that ``data`` was."""
+        turn = self._queue[0]
+        if not isinstance(turn, Turn) or not isinstance(turn.answer, Head):
+            return
+        end = data.find(b"\r\n\r\n") + 4
+        # Framed by its length, with nothing before or after it, and nothing else to heed.
+        plain = turn.keep_alive and not turn.expects and not self.parser.should_upgrade()
+        plain = plain and b"content-length" in turn.answer.known
+        if plain and end + self._size == len(data):
+            self._shared.remember(data[:end], turn.answer, len(data))
+
+    # -- what llhttp finds in them
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._part = HEAD
+        self._message += 1
+        self._fed = self._size = self._pieces = 0
+        self._since = self._shared.sweep.now
+
+    def on_headers_complete(self) -> None:
+        self._part = BODY
+        self._fed = 0
+        self._native = True
+        self._turn = None
+        self._since = self._shared.sweep.now
+        if self._deaf:
+            return
+        patience = self._shared.patience
+        headers = self.headers
+        if len(headers) > patience.max_headers:
+            self._break_off(refusal(431, f"Expected at most {patience.max_headers} headers"))
+        elif (
+            sum([len(name) + len(value) for name, value in headers]) + len(self.url) > patience.max_head_bytes
+        ):
+            self._break_off(refusal(431, f"Expected at most {patience.max_head_bytes} bytes of headers"))
+        elif self.parser.get_http_version() not in VERSIONS:
+            self._break_off(refusal(505, "Expected HTTP/1.1"))
+        elif self.parser.should_upgrade() and not self._should_upgrade() and not self._keep_to_http():
+            self._break_off(refusal(400, "Expected a body with a length, and no tunnel"))
+        elif self._is_ours():
+            self._judge()
+        else:
+            self._pass_on()
+
+    def _keep_to_http(self) -> bool:
+        """Whether a request to change the protocol can be read as if it did not ask for that (RFC 9110, section 7.8).
+
+        Some HTTP/2 clients ask with their first request. To llhttp it has no body, so that is read here.
+        """
+        names = [name for name, _ in self.headers]
+        if b"transfer-encoding" in names or self.parser.get_method() == b"CONNECT":
+            return False
+        if b"content-length" in names:
+            self._untold = int(self.headers[names.index(b"content-length")][1])
+        return True
+
+    def _is_ours(self) -> bool:
+        return (
+            self.url == self._shared.target
+            and self.parser.get_method() == b"POST"
+            and not (self.parser.should_upgrade() and self._should_upgrade())
+            and self.limit_concurrency is None
+            and self._endpoint.auth is None  # which may have to wait, and knows when a token has expired
+            and self.loop in self._app.loops
+        )
+
+    def _pass_on(self) -> None:
+        """Make it a request of the application, which waits for its turn."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url = url
+        self.headers += headers
+        self.expect_100_continue = expects
+        self.cycle = _Busy  # type: ignore[assignment]
+        try:
+            super().on_headers_complete()
+        except (
+            httptools.HttpParserError,
+            ValueError,
+            AttributeError,
+        ):  # a target that is no URL, or has no path
+            self._break_off(refusal(400, "Expected an HTTP request"))
+            return
+        if self.pipeline:
+            self._native = False
+            if self._active is None and not self._queue:
+                self.flow.resume_reading()
+            self._queue.append(self.pipeline.pop())
+
+    def _judge(self) -> None:
+        parser = self.parser
+        keep_alive = parser.should_keep_alive() and parser.get_http_version() == "1.1"
+        head = self._endpoint.judge("POST", self.headers)
+        refused = head if isinstance(head, Reply) else self._endpoint.enter(head)
+        turn = Turn(head if refused is None else refused, keep_alive, self.expect_100_continue)
+        # What comes from here on are trailers; nobody reads those.
+        headers, self.headers = self.headers, []
+        if refused is None:
+            self._turn = turn
+            return
+        length = next((value for name, value in headers if name == b"content-length"), b"0")
+        # Without the 100 nobody knows whether the body will come (RFC 9110, section 10.1.1).
+        if turn.expects or int(length) > self._shared.patience.max_dropped_bytes:
+            turn.keep_alive = False
+        self._deaf = not turn.keep_alive
+        self._queue.append(turn)
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        self._pieces += 1
+        if self._deaf:
+            return
+        turn = self._turn
+        if turn is not None:
+            if self._size > self._endpoint.limits.max_message_bytes:
+                self._endpoint.leave()
+                self._turn = None
+                turn.answer = self._endpoint.too_large()
+                turn.body = b""
+                turn.keep_alive = turn.keep_alive and self._size <= self._shared.patience.max_dropped_bytes
+                self._deaf = not turn.keep_alive
+                self._queue.append(turn)
+            elif turn.body:
+                if type(turn.body) is bytes:
+                    turn.body = bytearray(turn.body)
+                turn.body += body
+            else:
+                turn.body = body
+        elif not self._native:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._untold:
+            return
+        self._part = BETWEEN
+        turn, self._turn = self._turn, None
+        if self._deaf:
+            return
+        if turn is not None:
+            self._queue.append(turn)
+            self._deaf = not turn.keep_alive
+        elif not self._native:
+            super().on_message_complete()
+
+    def _break_off(self, reply: Reply) -> None:
+        """Answer what is complete, then ``reply``, and close the connection."""
+        self._deaf = True
+        if self._turn is not None:
+            self._turn = None
+            self._endpoint.leave()
+        elif self._part == BODY and not self._native and self._is_unanswered(self.cycle):
+            # Its application waits for a body that will not come.
+            if self.cycle is self._active:
+                self._active = None
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+            else:
+                self._queue.pop()
+        self._queue.append(Turn(reply, False))
+
+    def _is_unanswered(self, cycle: RequestResponseCycle) -> bool:
+        if cycle is self._active:
+            return not cycle.response_started
+        return bool(self._queue) and type(self._queue[-1]) is tuple
