@@ -165,7 +165,8 @@ class TestAServerThatIsKilled:
                     waiting = [asyncio.ensure_future(client.call_tool("wait")) for _ in range(3)]
                     fast = client.call_tool("add", {"a": 1, "b": 1})
                     assert (await fast).text == "2"
-                    await asyncio.to_thread(mortal.until, "waiting")
+                    for _ in waiting:
+                        await asyncio.to_thread(mortal.until, "waiting")
                     mortal.kill()
                     for result in await asyncio.gather(*waiting, return_exceptions=True):
                         assert isinstance(result, ConnectionClosed)
@@ -217,6 +218,8 @@ class TestManyThatAreGivenUp:
                 await connection.drain()
                 assert connection.peer.open_calls == 0
                 assert len(connection.peer.out) == 0
-                assert len(asyncio.all_tasks()) <= before
+                # Connections that were begun for calls that are gone may still be on their way.
+                while len(asyncio.all_tasks()) > before:
+                    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()}, timeout=0.01)  # type: ignore[arg-type]
 
         run(main())

@@ -345,9 +345,13 @@ class HttpConnection(ClientSide):
             self.flush_soon()
 
     async def drain(self) -> None:
-        """Wait until the server has taken what it is told."""
-        if self._telling:
-            await asyncio.wait([told.done for told in self._telling], timeout=TELL_S)
+        """Wait until the server has taken what it is told; one that takes nothing is not waited for."""
+        self._flush()
+        taken = True
+        while taken and self._telling and self.lost is None:
+            waiting = [told.done for told in self._telling]
+            taken = bool((await asyncio.wait(waiting, timeout=TELL_S))[0])
+            self._flush()
 
     async def authorize(self) -> None:
         """Get the token for the next request."""
