@@ -651,6 +651,27 @@ class TestTarget:
 
         run(main())
 
+    @pytest.mark.parametrize(
+        ("target", "host", "status"),
+        [
+            ("http://localhost/mcp", "localhost", 200),
+            ("http://localhost:80/mcp", "evil.example", 200),
+            ("HTTP://a@evil.example/mcp", "localhost", 403),
+            ("http://localhost@evil.example/mcp?x", "localhost", 403),
+            ("http://evil.example:80/mcp", "localhost", 403),
+        ],
+    )
+    def test_a_target_with_a_host_says_which_host_is_meant(
+        self, target: str, host: str, status: int, run: Run
+    ) -> None:
+        async def main() -> None:
+            connection = await Site().connect()
+            data = call("add", a=1, b=1).replace(b"host: localhost", f"host: {host}".encode())
+            await connection.send(data.replace(b" /mcp ", f" {target} ".encode()))
+            assert connection.statuses == [status]
+
+        run(main())
+
 
 class TestTime:
     def test_a_first_request_that_takes_long_is_a_request(self, run: Run) -> None:

@@ -67,10 +67,6 @@ ALIKE: dict[str, bytes] = {
     "escapes": post(f"Content-Length: {SIZE}", line="POST /%6dcp HTTP/1.1"),
     "a slash after it": post(f"Content-Length: {SIZE}", line="POST /mcp/ HTTP/1.1"),
     "two slashes": post(f"Content-Length: {SIZE}", line="POST //mcp HTTP/1.1"),
-    "absolute form": post(f"Content-Length: {SIZE}", line="POST http://localhost/mcp HTTP/1.1"),
-    "absolute form of another host": post(
-        f"Content-Length: {SIZE}", line="POST http://evil.example/mcp HTTP/1.1"
-    ),
     "another host": post("Host: evil.example", f"Content-Length: {SIZE}", host=False),
     "another method": post(f"Content-Length: {SIZE}", line="PUT /mcp HTTP/1.1"),
     "a method in small letters": post(f"Content-Length: {SIZE}", line="post /mcp HTTP/1.1"),

@@ -11,6 +11,7 @@ every other request is one of the application. How turns are answered is for the
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +35,9 @@ MAX_HEADS = 1024
 MAX_HEAD_BYTES = 2048
 #: What a chunk may have besides its data: its size and two line ends, with room for leading zeros.
 CHUNK_BYTES = 16
+
+#: A target with a host, which is what is found in it.
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?([^/?#]*)")
 
 BETWEEN, HEAD, BODY = range(3)
 VERSIONS = ("1.1", "1.0")
@@ -299,16 +303,12 @@ class Reading(HttpToolsProtocol):
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url = url
-        self.headers += headers
+        self.headers += headers if url.startswith(b"/") else _with_host_of(url, headers)
         self.expect_100_continue = expects
         self.cycle = _Busy  # type: ignore[assignment]
         try:
             super().on_headers_complete()
-        except (
-            httptools.HttpParserError,
-            ValueError,
-            AttributeError,
-        ):  # a target that is no URL, or has no path
+        except (httptools.HttpParserError, ValueError, AttributeError):  # it is no URL, or has no path
             self._break_off(refusal(400, "Expected an HTTP request"))
             return
         if self.pipeline:
@@ -392,3 +392,11 @@ class Reading(HttpToolsProtocol):
         if cycle is self._active:
             return not cycle.response_started
         return bool(self._queue) and type(self._queue[-1]) is tuple
+
+
+def _with_host_of(target: bytes, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return ``headers`` with the host of an absolute target, which stands above theirs (RFC 9112, section 3.2.2)."""
+    found = _ABSOLUTE.match(target)
+    if found is None:
+        return headers
+    return [(name, found[1] if name == b"host" else value) for name, value in headers]
