@@ -9,6 +9,7 @@ import pytest
 
 from faults.loops import Run
 from taut.errors import ConfigError, ConnectionClosed, PoolFull
+from taut.transport.http import pool as module
 from taut.transport.http.pool import Pool, encode_fields
 from transport.scripted_http import OK, Heard, Peer, ask, send, serving
 
@@ -251,6 +252,23 @@ class TestTheEnd:
                 await ask(pool)
                 await asyncio.gather(pool.close(), pool.close(), asyncio.create_task(pool.close()))
                 await pool.close()
+
+        run(main())
+
+    @pytest.mark.parametrize("turns", range(12))
+    def test_close_while_it_connects_waits_for_nobody(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, turns: int
+    ) -> None:
+        monkeypatch.setattr(module, "CLOSE_S", 60.0)
+
+        async def main() -> None:
+            async with serving(constant) as url:
+                pool = Pool(url)
+                heard = send(pool)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await pool.close()
+                assert heard.status or isinstance(heard.error, ConnectionClosed)
 
         run(main())
 

@@ -230,12 +230,16 @@ class Pool:
             await self._connector.connect(connection)
             if connection.transport.is_closing():
                 raise ConnectError(f"{self.peer}: expected a connection, got one that was closed at once")
-        except Exception as error:  # whatever it is, nobody must wait for this connection any more
+        except BaseException as error:
+            # uvloop does not tell a protocol whose connection is given up as it begins.
+            self.lost(connection)
             self._connecting.discard(task)
+            if not isinstance(error, Exception):
+                raise
+            # Whatever it is, nobody must wait for this connection any more.
             self._not_connected(error)
             return
-        finally:
-            self._connecting.discard(task)
+        self._connecting.discard(task)
         self._open.add(connection)
         self.release(connection)
 
