@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from faults.loops import Run
-from taut import Context, Server
-from taut.errors import RequestTimeout
+from taut import Context, Server, SessionOptions
+from taut.errors import ConnectionClosed, RequestTimeout
 from transport.legacy import LegacyClient, error_of, text_of
 
 FORM = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -197,3 +197,34 @@ class TestWithoutSessions:
             assert b"sessions=True" in exchange.body
 
         run(main())
+
+
+@pytest.mark.parametrize("store", ["memory", None])
+def test_who_is_gone_without_a_stream_to_come_back_to_is_not_asked(run: Run, store: Any) -> None:
+    async def main() -> None:
+        app = Server("s")
+        began, go = asyncio.Event(), asyncio.Event()
+        ends: asyncio.Queue[object] = asyncio.Queue()
+
+        @app.tool
+        async def late(ctx: Context) -> None:
+            began.set()
+            await go.wait()
+            try:
+                await ctx.list_roots()
+            except ConnectionClosed as error:
+                ends.put_nowait(error)
+
+        asgi = app.asgi(sessions=SessionOptions(event_store=store))
+        client = LegacyClient(asgi)
+        await client.open(roots={})
+        exchange = client.call("late")
+        await began.wait()
+        exchange.disconnect()
+        await exchange.task
+        go.set()
+        assert "no stream to come back to" in str(await ends.get())
+        await asyncio.sleep(0)
+        assert asgi.endpoint.open == 0
+
+    run(main())

@@ -187,6 +187,11 @@ class SessionResponse(Response):
         """Whether somebody listens."""
         return self.attached or (self._reader is not None and not self._reader.closed)
 
+    @property
+    def reachable(self) -> bool:
+        """Whether what is said now will be heard: by the POST, or by whoever comes back to a stream that has begun."""
+        return self.attached or (self._begun and self.session.store is not None)
+
     def detach(self) -> None:
         """Know that the POST is gone. What is said from now on is kept for who comes back."""
         if self.attached:

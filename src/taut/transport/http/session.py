@@ -14,7 +14,7 @@ import msgspec
 
 from taut import models
 from taut._core import Outgoing
-from taut.errors import InvalidRequest
+from taut.errors import ConnectionClosed, InvalidRequest
 from taut.mcp.http.endpoint import Endpoint
 from taut.mcp.http.events import EventsLost
 from taut.mcp.http.legacy import NEEDS_SESSION
@@ -139,9 +139,11 @@ class SessionExchange(Exchange):
         )
 
     def check_asking(self, method: str) -> None:
-        """Refuse to ask where no session connects a question with its answer."""
+        """Refuse to ask where no session connects a question with its answer, or nobody will ever hear it."""
         if self.response.session.sessions is None:
             raise InvalidRequest(f"{method} {NEEDS_SESSION}")
+        if not self.response.reachable:
+            raise ConnectionClosed(f"{method}: the client is gone, and has no stream to come back to")
 
     def close_stream(self) -> bool:
         """Let the client hang up and come back for the rest."""
