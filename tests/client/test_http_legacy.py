@@ -439,11 +439,20 @@ class TestTheStreamOfTheSession:
         quick(run, main)
         assert "hears nothing more" in caplog.text
 
-    def test_a_session_that_ends_there_is_replaced_without_a_call(self, run: Run) -> None:
+    @pytest.mark.parametrize("failures", [0, 3])
+    def test_a_session_that_ends_there_is_replaced_without_a_call(self, run: Run, failures: int) -> None:
+        refused: list[Asked] = []
+
         async def script(asked: Asked) -> None:
-            if asked.verb == "GET" and sessions.count == 1:
+            if asked.verb == "GET" and sessions.count == 1 and not sessions.forgotten:
+                asked.stream()
+                asked.done()
                 sessions.forget()
-            await sessions(asked)
+            elif asked.method == "initialize" and sessions.count == 1 and len(refused) < failures:
+                refused.append(asked)
+                asked.reply(status=503)
+            else:
+                await sessions(asked)
 
         sessions = Sessions()
 
@@ -451,6 +460,25 @@ class TestTheStreamOfTheSession:
             async with web(script) as there, Client(there.url, mode="legacy"):
                 await there.heard("notifications/initialized", 2)
                 assert sessions.count == 2
+                assert len(refused) == failures
+
+        quick(run, main)
+
+    def test_a_server_that_knows_no_such_stream_in_a_session_is_left_alone(self, run: Run) -> None:
+        async def script(asked: Asked) -> None:
+            if asked.verb == "GET":
+                asked.reply(status=404)
+            else:
+                await sessions(asked)
+
+        sessions = Sessions()
+
+        async def main() -> None:
+            async with web(script) as there, Client(there.url, mode="legacy") as client:
+                await there.heard("GET")
+                for _ in range(3):
+                    assert (await client.call_tool("t")).text == "s-1"
+                assert there.methods().count("GET") == 1
 
         run(main())
 

@@ -35,7 +35,7 @@ from taut.errors import (
 )
 from taut.mcp.client_peer import ClientPeer, ClientProfile
 from taut.mcp.http.sending import RequestHeaders, name_of
-from taut.mcp.http.tooling import KnownTools
+from taut.mcp.http.tooling import KnownTools, arguments_of
 from taut.mcp.limits import DEFAULT_LIMITS, Limits
 from taut.mcp.negotiation import LEGACY, Agreement, Negotiation, Step
 from taut.mcp.outbound import Pending, ProgressCallback
@@ -177,7 +177,7 @@ class HttpConnection(ClientSide):
         limit_s = min(limits, default=None)
         end = None if limit_s is None else self.loop.time() + limit_s
         if self._forgotten is not None and method != "initialize":
-            await self._within(end, method, limit_s, self._once("session", self._renew))
+            await self._within(end, method, limit_s, self.renew())
         if self.settings.auth is not None:
             await self._within(end, method, limit_s, self.authorize())
 
@@ -213,7 +213,7 @@ class HttpConnection(ClientSide):
         try:
             head = self.headers.post(method, name)
             if self.tools.mirrors and method == "tools/call":
-                head += self.tools.mirrored(name, _arguments(params))
+                head += self.tools.mirrored(name, arguments_of(params))
         except ValueError as error:
             raise LocalProtocolError(f"The params of {method} cannot be encoded: {error}") from error
         exchange = Exchange(self, on_end)
@@ -393,16 +393,17 @@ class HttpConnection(ClientSide):
             self.events = EventStream(self)
             self.events.open()
 
-    def expire(self, session: bytes | None, *, renew: bool = False) -> None:
-        """Note that the server has forgotten ``session``; the next call begins another, or with ``renew`` this one."""
+    def expire(self, session: bytes | None) -> None:
+        """Note that the server has forgotten ``session``; the next call begins another."""
         if session is None or session != self.headers.session or self.lost is not None:
             return
         self._forgotten = session
-        if renew:
-            self.call_back(self._once, "session", self._renew)
+
+    async def renew(self) -> None:
+        """Begin another session in place of the one that the server has forgotten, once for all that need it."""
+        await self._once("session", self._renew)
 
     async def _renew(self) -> None:
-        """Begin another session, in place of the one that the server has forgotten."""
         forgotten = self._forgotten
         if forgotten is None or self._agreement is None:
             return
@@ -495,9 +496,3 @@ def open_http(
         )
 
     return HttpConnection(make_pool, parse_url(url).target, profile, owner, settings, limits=limits)
-
-
-def _arguments(params: Any) -> Mapping[str, Any]:
-    """Return the arguments of a call of a tool."""
-    given = params.get("arguments") if isinstance(params, dict) else getattr(params, "arguments", None)
-    return given if isinstance(given, dict) else {}

@@ -130,9 +130,9 @@ class EventStream:
         error, self._parser = self.error, None
         if error is None or (isinstance(error, HttpError) and error.status in TEMPORARY):
             self._open_later()
-        elif isinstance(error, SessionExpired):
-            self.state = "closed"
-            self._connection.expire(self._session, renew=True)
+        elif isinstance(error, SessionExpired) and self._attempts > 1:
+            self._connection.expire(self._session)
+            self._connection.call_back(self._begin_anew)
         elif isinstance(error, AuthorizationRequired) and self._connection.settings.auth is not None:
             self._connection.call_back(self._ask_for_token, error)
         else:
@@ -146,6 +146,24 @@ class EventStream:
         self._open_later()
 
     # -- the next attempt
+
+    async def _begin_anew(self) -> None:
+        """Have another session, which opens a stream of its own. A new one whose first stream is refused with 404 is
+        not forgotten: its server has no such streams."""
+        self.state = "waiting"
+        while True:
+            try:
+                await self._connection.renew()
+            except TautError as error:
+                self.error = error
+            else:
+                return
+            self._resumption.cut()
+            delay_s = self._resumption.delay_s(random.random())
+            if delay_s is None:
+                self._give_up()
+                return
+            await asyncio.sleep(delay_s)
 
     async def _ask_for_token(self, error: AuthorizationRequired) -> None:
         if self._resumption.failures == 0 and await self._connection.renew_token(error):

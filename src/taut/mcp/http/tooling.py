@@ -15,7 +15,7 @@ from taut import models
 from taut.errors import ConfigError
 from taut.mcp.http.values import ParamHeaders
 
-__all__ = ["KnownTools", "may_repeat"]
+__all__ = ["KnownTools", "arguments_of", "may_repeat"]
 
 #: Tools of one server that are kept; a list that is longer is not kept beyond.
 MAX_TOOLS = 65_536
@@ -93,6 +93,12 @@ class KnownTools:
         """Whether the server says that a second call does no more than the first."""
         known = self._tools.get(name or "")
         return known is not None and known.repeatable
+
+
+def arguments_of(params: Any) -> Mapping[str, Any]:
+    """Return the arguments of a call of a tool."""
+    given = params.get("arguments") if isinstance(params, dict) else getattr(params, "arguments", None)
+    return given if isinstance(given, dict) else {}
 
 
 def may_repeat(method: str, name: str | None, tools: KnownTools) -> bool:
