@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
@@ -101,6 +101,19 @@ ALIKE: dict[str, bytes] = {
         mcp_method="tools/call",
         mcp_name="count",
     ),
+    "a trace": post("traceparent: 00-1-2-01", f"Content-Length: {SIZE}"),
+    "a trace at the end": post(f"Content-Length: {SIZE}", "traceparent: 00-1-2-01"),
+    "traces": post(
+        "Traceparent: 1", "X-Request-ID:", f"Content-Length: {SIZE}", "tracestate:a=1,b=2", "b3: 0"
+    ),
+    "a folded trace": post("traceparent: 1\r\n 2", f"Content-Length: {SIZE}"),
+    "a trace behind which a value is folded": post(
+        "X-A: 1", "traceparent: 1\r\n\t2", f"Content-Length: {SIZE}"
+    ),
+    "a trace with bytes beyond ASCII": post("traceparent: \xff", f"Content-Length: {SIZE}"),
+    "a trace that is in a value": post("X-A: traceparent: 1", f"Content-Length: {SIZE}"),
+    "a length that looks like a trace": post(f"Content-Length: {SIZE}", "traceparent: Content-Length: 3"),
+    "a trace in the body": post("Content-Length: 20", body=b"\r\ntraceparent: 1\r\n\r\n"[:20]),
     "garbage after an answer": post(f"Content-Length: {SIZE}") + b"\0garbage\r\n\r\n",
 }
 
@@ -128,6 +141,12 @@ REFUSED: dict[str, bytes] = {
     "a field without a colon": post(f"Content-Length: {SIZE}", "X-A"),
     "a field without a name": post(f"Content-Length: {SIZE}", ": 1"),
     "a NUL in a value": post(f"Content-Length: {SIZE}", "X-A: 1\0002"),
+    "a trace before the request": b"\r\ntraceparent: 1\r\n" + post(f"Content-Length: {SIZE}"),
+    "a trace without a colon": post("traceparent 1", f"Content-Length: {SIZE}"),
+    "a space before the colon of a trace": post("traceparent : 1", f"Content-Length: {SIZE}"),
+    "a NUL in a trace": post("traceparent: 1\0002", f"Content-Length: {SIZE}"),
+    "a bare CR in a trace": post("traceparent: 1\rX-A: 2", f"Content-Length: {SIZE}"),
+    "a bare line feed in a trace": post("traceparent: 1\nX-A: 2", f"Content-Length: {SIZE}"),
     "a NUL in a name": post(f"Content-Length: {SIZE}", "X-\0: 1"),
     "a bare CR in a value": post(f"Content-Length: {SIZE}", "X-A: 1\r2"),
     "a bare CR before a field": post(f"Content-Length: {SIZE}", "X-A: 1\rTransfer-Encoding: chunked"),
@@ -253,11 +272,43 @@ def test_the_same_bytes_are_the_same_requests(servers: Servers, name: str, data:
 
 @pytest.mark.parametrize("name", VECTORS)
 def test_a_head_that_is_known_changes_nothing(servers: Servers, name: str) -> None:
-    """Each of them behind and before requests whose head is remembered."""
-    sent = NEXT + NEXT + VECTORS[name] + NEXT
+    """Each of them behind and before requests whose head is remembered, and behind itself as often as that takes."""
+    sent = 3 * NEXT + VECTORS[name] + NEXT
     size = len(NEXT)
-    assert servers.ours(sent, [size, 2 * size, len(sent) - size]) == servers.reference(sent)
+    assert servers.ours(sent, [size, 2 * size, 3 * size, len(sent) - size]) == servers.reference(sent)
     assert servers.ours(sent, range(1, len(sent))) == servers.reference(sent)
+    own = len(VECTORS[name])
+    sent = 4 * VECTORS[name] + NEXT
+    assert servers.ours(sent, [own, 2 * own, 3 * own, 4 * own]) == servers.reference(sent)
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_a_head_that_is_known_without_its_traces_changes_nothing(servers: Servers, name: str) -> None:
+    """Each of them behind the heads that it may be taken for."""
+    bare = post(f"Content-Length: {SIZE}")
+    others = [bare, post("X-A: 1", f"Content-Length: {SIZE}"), b"\r\n" + bare]
+    parts = [other for other in others for _ in range(3)] + [VECTORS[name], NEXT]
+    assert servers.ours(b"".join(parts), list(accumulate(map(len, parts)))[:-1]) == servers.reference(
+        b"".join(parts)
+    )
+
+
+@given(st.data())
+def test_a_trace_is_read_as_a_parser_would(servers: Servers, data: st.DataObject) -> None:
+    """Any line that may look like one, at any place of a head that is known."""
+    value = data.draw(st.text(st.sampled_from("a1:- ;,\t\r\n\0\xff"), max_size=6))
+    name = data.draw(
+        st.sampled_from(["traceparent", "Traceparent", "x-b3-flags", "B3", "b33", "x-datadog-", ""])
+    )
+    line = data.draw(st.sampled_from([f"{name}:{value}", f"{name}: {value}", f"{name}{value}"]))
+    bare = post(f"Content-Length: {SIZE}")
+    lines = bare.split(b"\r\n")
+    lines.insert(data.draw(st.integers(0, 8)), line.encode("latin-1"))
+    traced = b"\r\n".join(lines)
+    parts = [bare, bare, bare, traced, traced, traced, NEXT]
+    assert servers.ours(b"".join(parts), list(accumulate(map(len, parts)))[:-1]) == servers.reference(
+        b"".join(parts)
+    )
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -100,8 +100,12 @@ class Heads:
     def find(self, headers: Headers) -> tuple[Head | None, Fields]:
         """Return what is remembered of ``headers``, and those that it would be remembered by."""
         silent = self._silent
-        said = tuple([(name, value) for name, value in headers if name not in silent])
-        return self._heads.get(said), said
+        said = tuple([field for field in headers if field[0] not in silent])
+        try:
+            return self._heads.get(said), said
+        except TypeError:  # of a server whose fields are lists
+            said = tuple([(name, value) for name, value in said])
+            return self._heads.get(said), said
 
     def keep(self, said: Fields, head: Head) -> None:
         """Remember a head by what `find` has returned beside it."""

@@ -22,17 +22,15 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from taut.mcp.http.head import Head
+from taut.mcp.http.head import Head, read_head
 from taut.mcp.http.reply import Reply, refusal
 from taut.transport.http.asgi import AsgiApp
 from taut.transport.http.exchange import Exchange
+from taut.transport.http.known import KnownHead, KnownHeads
 from taut.transport.http.patience import Patience, Sweep
 
 __all__ = ["BETWEEN", "BODY", "HEAD", "Foreign", "Reading", "Shared", "Turn"]
 
-#: Heads that are remembered, and the longest of them in bytes: at most 2 MiB.
-MAX_HEADS = 1024
-MAX_HEAD_BYTES = 2048
 #: What a chunk may have besides its data: its size and two line ends, with room for leading zeros.
 CHUNK_BYTES = 16
 
@@ -65,8 +63,6 @@ class Turn:
 
 #: A request of the application that waits for its turn.
 Foreign = tuple[RequestResponseCycle, ASGI3Application]
-#: A head as it was sent, what it means, and how long its message is.
-Usual = tuple[bytes, Head, int]
 
 
 class Shared:
@@ -77,20 +73,7 @@ class Shared:
         self.patience = patience
         self.sweep = sweep
         self.target = (quote(app.path, safe="/!$&'()*+,;=:@~") or "/").encode()
-        #: Heads by themselves.
-        self.heads: dict[bytes, Usual] = {}
-
-    def recall(self, data: bytes) -> Usual | None:
-        """Return what is remembered of the head of ``data``, if that is one whole message with such a head."""
-        found = self.heads.get(data[: data.find(b"\r\n\r\n") + 4])
-        return found if found is not None and found[2] == len(data) else None
-
-    def remember(self, raw: bytes, head: Head, size: int) -> None:
-        """Remember what a head means."""
-        if len(raw) <= MAX_HEAD_BYTES:
-            if len(self.heads) >= MAX_HEADS:
-                self.heads.clear()
-            self.heads[raw] = raw, head, size
+        self.heads = KnownHeads(patience.max_head_bytes, patience.max_headers)
 
 
 class Reading(HttpToolsProtocol):
@@ -108,6 +91,8 @@ class Reading(HttpToolsProtocol):
         self._shared = shared
         self._app = shared.app
         self._endpoint = shared.app.endpoint
+        #: Whether requests are worked on here. An `auth` may have to wait, and knows when a token has expired.
+        self._works = self.limit_concurrency is None and shared.app.endpoint.auth is None
         #: What is complete, or has been refused, and waits for its turn.
         self._queue: deque[Turn | Foreign] = deque()
         #: What is being answered.
@@ -121,7 +106,7 @@ class Reading(HttpToolsProtocol):
         #: When what is waited for began to be.
         self._since = shared.sweep.now
         #: The head that came last, if it is one that is remembered.
-        self._usual: Usual | None = None
+        self._usual: KnownHead | None = None
 
         # The message that is being received.
         self._part = BETWEEN
@@ -129,8 +114,12 @@ class Reading(HttpToolsProtocol):
         self._native = False
         #: Where its body goes; None where that is dropped.
         self._turn: Turn | None = None
+        self._fields = 0
         self._size = 0
         self._pieces = 0
+        #: Bytes of the reads that it came in while its head was incomplete, and of the read that is parsed.
+        self._before = 0
+        self._read = 0
         #: Bytes of it in reads after the one with which its head or body began.
         self._fed = 0
         #: Bytes of its body that follow behind what llhttp takes for the end of the message.
@@ -165,7 +154,7 @@ class Reading(HttpToolsProtocol):
             usual = self._usual
             # To compare with the last one costs a fifth of looking it up: most clients ask again what they asked.
             if usual is None or usual[2] != len(data) or not data.startswith(usual[0]):
-                usual = self._usual = self._shared.recall(data)
+                usual = self._usual = self._shared.heads.recall(data)
             if usual is not None and self.loop in self._app.loops:
                 refused = self._endpoint.enter(usual[1])
                 if refused is None:
@@ -186,8 +175,9 @@ class Reading(HttpToolsProtocol):
             self._since = self._shared.sweep.now
         idle, part, message, size = self._idle, self._part, self._message, self._size
         self._idle = False
+        self._read = len(data)
         try:
-            rest = self._take(data)
+            rest = self._take(data) if self._untold else data
             while rest:
                 rest = self._parse(rest)
         except httptools.HttpParserCallbackError as error:
@@ -197,6 +187,8 @@ class Reading(HttpToolsProtocol):
                 self.logger.warning("Invalid HTTP request received.")
                 self._break_off(refusal(400, "Expected an HTTP request"))
             return
+        if self._part == HEAD:
+            self._before += len(data)
         if self._part != BETWEEN and part == self._part and message == self._message:
             self._count(len(data), self._size - size)
         elif idle and self._part == BETWEEN and message + 1 == self._message and len(self._queue) == 1:
@@ -249,18 +241,20 @@ class Reading(HttpToolsProtocol):
         plain = turn.keep_alive and not turn.expects and not self.parser.should_upgrade()
         plain = plain and b"content-length" in turn.answer.known
         if plain and end + self._size == len(data):
-            self._shared.remember(data[:end], turn.answer, len(data))
+            self._shared.heads.meet(data[:end], turn.answer, self._size, self._fields)
 
     # -- what llhttp finds in them
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
         self._part = HEAD
         self._message += 1
-        self._fed = self._size = self._pieces = 0
+        self._fed = self._size = self._pieces = self._before = 0
         self._since = self._shared.sweep.now
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._part = BODY
@@ -271,21 +265,35 @@ class Reading(HttpToolsProtocol):
         if self._deaf:
             return
         patience = self._shared.patience
-        headers = self.headers
-        if len(headers) > patience.max_headers:
+        parser = self.parser
+        self._fields = len(self.headers)
+        if self._fields > patience.max_headers:
             self._break_off(refusal(431, f"Expected at most {patience.max_headers} headers"))
-        elif (
-            sum([len(name) + len(value) for name, value in headers]) + len(self.url) > patience.max_head_bytes
-        ):
+            return
+        # What it came in is hardly ever larger than a head may be.
+        if self._before + self._read > patience.max_head_bytes and self._head_bytes > patience.max_head_bytes:
             self._break_off(refusal(431, f"Expected at most {patience.max_head_bytes} bytes of headers"))
-        elif self.parser.get_http_version() not in VERSIONS:
+            return
+        version = parser.get_http_version()
+        if version not in VERSIONS:
             self._break_off(refusal(505, "Expected HTTP/1.1"))
-        elif self.parser.should_upgrade() and not self._should_upgrade() and not self._keep_to_http():
-            self._break_off(refusal(400, "Expected a body with a length, and no tunnel"))
-        elif self._is_ours():
-            self._judge()
+            return
+        ours = self._works and self.url == self._shared.target and parser.get_method() == b"POST"
+        if parser.should_upgrade():
+            self.headers = [(name.lower(), value) for name, value in self.headers]
+            if self._should_upgrade():
+                ours = False
+            elif not self._keep_to_http():
+                self._break_off(refusal(400, "Expected a body with a length, and no tunnel"))
+                return
+        if ours and self.loop in self._app.loops:
+            self._judge(parser.should_keep_alive() and version == "1.1")
         else:
             self._pass_on()
+
+    @property
+    def _head_bytes(self) -> int:
+        return sum([len(name) + len(value) for name, value in self.headers]) + len(self.url)
 
     def _keep_to_http(self) -> bool:
         """Whether a request to change the protocol can be read as if it did not ask for that (RFC 9110, section 7.8).
@@ -299,23 +307,15 @@ class Reading(HttpToolsProtocol):
             self._untold = int(self.headers[names.index(b"content-length")][1])
         return True
 
-    def _is_ours(self) -> bool:
-        return (
-            self.url == self._shared.target
-            and self.parser.get_method() == b"POST"
-            and not (self.parser.should_upgrade() and self._should_upgrade())
-            and self.limit_concurrency is None
-            and self._endpoint.auth is None  # which may have to wait, and knows when a token has expired
-            and self.loop in self._app.loops
-        )
-
     def _pass_on(self) -> None:
         """Make it a request of the application, which waits for its turn."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        url, headers = self.url, self.headers
         super().on_message_begin()
         self.url = url
-        self.headers += headers if url.startswith(b"/") else _with_host_of(url, headers)
-        self.expect_100_continue = expects
+        for name, value in headers if url.startswith(b"/") else _with_host_of(url, headers):
+            super().on_header(name, value)
+        # What comes from here on are trailers, which are no part of the head.
+        self.headers = self.headers.copy()
         self.cycle = _Busy  # type: ignore[assignment]
         try:
             super().on_headers_complete()
@@ -328,20 +328,22 @@ class Reading(HttpToolsProtocol):
                 self.flow.resume_reading()
             self._queue.append(self.pipeline.pop())
 
-    def _judge(self) -> None:
-        parser = self.parser
-        keep_alive = parser.should_keep_alive() and parser.get_http_version() == "1.1"
-        head = self._endpoint.judge("POST", self.headers)
-        refused = head if isinstance(head, Reply) else self._endpoint.enter(head)
-        turn = Turn(head if refused is None else refused, keep_alive, self.expect_100_continue)
+    def _judge(self, keep_alive: bool) -> None:
         # What comes from here on are trailers; nobody reads those.
         headers, self.headers = self.headers, []
-        if refused is None:
-            self._turn = turn
-            return
-        length = next((value for name, value in headers if name == b"content-length"), b"0")
+        head = self._endpoint.judge("POST", headers)
+        if isinstance(head, Reply):
+            refused = head
+        else:
+            full = self._endpoint.enter(head)
+            if full is None:
+                self._turn = Turn(head, keep_alive, head.expects)
+                return
+            refused = full
+        turn = Turn(refused, keep_alive)
+        known = read_head(headers)
         # Without the 100 nobody knows whether the body will come (RFC 9110, section 10.1.1).
-        if turn.expects or int(length) > self._shared.patience.max_dropped_bytes:
+        if known.expects or (known.content_length or 0) > self._shared.patience.max_dropped_bytes:
             turn.keep_alive = False
         self._deaf = not turn.keep_alive
         self._queue.append(turn)
@@ -410,4 +412,4 @@ def _with_host_of(target: bytes, headers: list[tuple[bytes, bytes]]) -> list[tup
     found = _ABSOLUTE.match(target)
     if found is None:
         return headers
-    return [(name, found[1] if name == b"host" else value) for name, value in headers]
+    return [(name, found[1] if name.lower() == b"host" else value) for name, value in headers]
