@@ -230,7 +230,7 @@ class Servers:
         """Return what uvicorn answers to ``data``."""
         if data not in self._known:
             self._known[data] = self.runner.run(self._outcome(data, range(1, len(data)), None))
-        return self._known[data]
+        return self._known[data].copy()
 
     def ours(self, data: bytes, cuts: Iterable[int]) -> list[Any]:
         """Return what the native protocol answers to ``data``, cut there."""
@@ -354,4 +354,7 @@ def test_any_byte_may_be_another_one(servers: Servers, name: str, data: st.DataO
     cuts = data.draw(st.lists(st.integers(1, len(whole) - 1), max_size=4, unique=True).map(sorted))
     ours = servers.ours(whole, cuts)
     assume(all(status != 505 for status, _ in ours[:-1]))  # see STRICTER
-    assert ours == servers.reference(whole)
+    expected = servers.reference(whole)
+    if len(expected) > len(ours) and expected[-3:-1] == [(404, b""), (400, b"")]:
+        del expected[-3]  # the application has refused what turned out to be broken, before that was there
+    assert ours == expected
