@@ -219,6 +219,12 @@ class TestResumption:
         assert later is not None
         assert 0.5 < later <= 0.6
 
+    def test_no_retry_is_leave_to_come_at_once_again_and_again(self) -> None:
+        state = Resumption()
+        state.heard(parsed(b"id: 1\nretry: 0\ndata:\n\n"))
+        state.cut()
+        assert (state.delay_s(0.0) or 0.0) >= 0.05
+
     def test_failures_in_a_row_wait_longer_and_then_end_it(self) -> None:
         state = Resumption()
         waits = []

@@ -15,6 +15,8 @@ __all__ = ["Resumption"]
 FIRST_S = 1.0
 #: Seconds that failures in a row lead to at most, unless ``retry`` says more.
 LONGEST_S = 30.0
+#: Seconds between two attempts at least: ``retry: 0`` is no leave to come as fast as the network allows.
+LEAST_S = 0.05
 #: No server means more.
 MAX_RETRY_S = 86_400.0
 #: Failures in a row after which there is no further attempt.
@@ -46,7 +48,7 @@ class Resumption:
             self.last_event_id = identifier if usable else None
             self.came_through()
         if parser.retry is not None:
-            self._retry_s = min(parser.retry / 1000, MAX_RETRY_S)
+            self._retry_s = min(max(parser.retry / 1000, LEAST_S), MAX_RETRY_S)
 
     def came_through(self) -> None:
         """Note that this connection has carried something."""
