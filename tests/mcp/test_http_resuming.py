@@ -13,6 +13,7 @@ from wire import server_profile
 from taut import models
 from taut._core import parse
 from taut.errors import ConfigError
+from taut.mcp.http.events import MemoryEventStore, Resumed
 from taut.mcp.http.head import Head
 from taut.mcp.http.legacy import SESSION_ID, Legacy
 from taut.mcp.http.reply import Reply
@@ -79,6 +80,18 @@ class TestTable:
         sessions.find(session.id, "bob")
         sessions.sweep()
         assert ended == [session]
+
+    @pytest.mark.parametrize("record", [b"", b"{}", b'["ada"]', b'["ada",1,{}]'])
+    def test_a_record_that_cannot_be_read_is_no_session(self, record: bytes) -> None:
+        class Other(MemoryEventStore):
+            """A store that another version has written."""
+
+            def load_session(self, session: str) -> Resumed | None:
+                return Resumed(record, 1, 1)
+
+        sessions = Sessions(SessionOptions(event_store=Other()))
+        assert sessions.find("x", "ada") is None
+        assert len(sessions) == 0
 
     @pytest.mark.parametrize("options", [{"idle_s": 0}, {"max_sessions": 0}, {"retry_ms": -1}])
     def test_options_that_make_no_sense_are_refused(self, options: dict[str, Any]) -> None:

@@ -311,7 +311,10 @@ class Sessions:
         found = self.store.load_session(id)
         if found is None:
             return None
-        record = msgspec.json.decode(found.record, type=_Record)
+        try:
+            record = msgspec.json.decode(found.record, type=_Record)
+        except msgspec.DecodeError:  # of another version: to its client the session has ended
+            return None
         caller = Caller(
             revision=record.revision, capabilities=record.capabilities, implementation=record.implementation
         )
