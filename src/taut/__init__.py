@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TaskOptions,
         Tasks,
     )
+    from taut.transport.http.patience import Patience
 
 __version__ = "0.1.0.dev0"
 
@@ -41,6 +42,7 @@ __all__ = [
     "Image",
     "Limits",
     "ListRoots",
+    "Patience",
     "Sample",
     "Server",
     "SessionOptions",
@@ -62,6 +64,7 @@ _HOMES = {
     "Image": "taut.server",
     "Limits": "taut.mcp.limits",
     "ListRoots": "taut.server",
+    "Patience": "taut.transport.http.patience",
     "Sample": "taut.server",
     "Server": "taut.server",
     "SessionOptions": "taut.mcp.http.sessions",

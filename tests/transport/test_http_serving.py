@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from taut import Server
 from taut.errors import ConfigError
 from taut.transport.http.listening import Listening, adopt, listen, listen_unix
 from taut.transport.http.options import HttpOptions
+from taut.transport.http.patience import Patience
 from taut.transport.http.tls import server_context
-from transport.served import PATIENCE_S, Served, call, post, result_of, send, serving
+from transport.served import PATIENCE_S, Child, Served, call, post, result_of, send, serving
 
 posix = pytest.mark.skipif(os.name != "posix", reason="for POSIX")
 
@@ -69,6 +71,15 @@ class TestProcess:
             assert "RuntimeError: the database is away" in said
             assert "Traceback" not in said
             assert served.child.returncode == 4
+
+    def test_a_connection_may_take_what_is_said(self, tmp_path: Path) -> None:
+        code = "from taut import Patience, Server\n"
+        code += "Server('s').run('http', port=0, patience=Patience(max_headers=3), on_listening=print)"
+        child = Child(tmp_path, [sys.executable, "-c", code], r"(http://\S+)")
+        try:
+            assert post(child.connect(), "tools/list", {}).status == 431
+        finally:
+            child.close()
 
 
 class TestTheEnd:
@@ -367,6 +378,8 @@ class TestOptions:
             ({"max_connections": 0}, "max_connections: expected 1 or more"),
             ({"grace_s": -1}, "grace_s: expected seconds"),
             ({"keep_alive_s": float("nan")}, "keep_alive_s: expected seconds"),
+            ({"patience": 5}, "patience: expected a Patience, got int"),
+            ({"patience": Patience(), "keep_alive_s": 5}, "keep_alive_s: expected it in patience"),
             ({"uds_permissions": 0o1000}, "uds_permissions: expected 0 to 0o777, got 0o1000"),
             ({"allowed_hosts": "example.com"}, "allowed_hosts: expected a list of texts"),
             ({"allowed_hosts": [1]}, "allowed_hosts"),
@@ -381,6 +394,11 @@ class TestOptions:
         assert HttpOptions.of({}).keeps_sessions
         assert not HttpOptions.of({"workers": 2}).keeps_sessions
         assert not HttpOptions.of({"sessions": False}).keeps_sessions
+
+    def test_patience_is_the_connections(self) -> None:
+        given = Patience(head_s=1, keep_alive_s=2)
+        assert HttpOptions.of({"patience": given}).connection_patience == given
+        assert HttpOptions.of({"keep_alive_s": 3}).connection_patience == Patience(keep_alive_s=3)
 
     def test_lists_may_be_any_iterable(self) -> None:
         assert HttpOptions.of({"allowed_hosts": iter(["a", "b"])}).allowed_hosts == ("a", "b")

@@ -24,7 +24,7 @@ from taut.mcp.peer import Notification
 from taut.server.connection import ServerConnection
 from taut.server.methods import METHODS
 from taut.transport.base import Transport
-from taut.transport.http.asgi import AsgiApp
+from taut.transport.http.asgi import BODY_S, AsgiApp
 from taut.transport.http.exchange import Exchange
 from taut.transport.http.options import HttpOptions
 from taut.transport.http.session import Host, SessionExchange
@@ -86,6 +86,7 @@ def asgi_app(
     auth: Auth | None = None,
     websocket: bool = False,
     sse: bool = False,
+    body_s: float = BODY_S,
 ) -> AsgiApp:
     """Return the application that serves ``server`` at ``path``."""
 
@@ -107,7 +108,7 @@ def asgi_app(
             finally:
                 await host.close()
 
-    app = AsgiApp(endpoint, exchange, running, path=path)
+    app = AsgiApp(endpoint, exchange, running, path=path, body_s=body_s)
     if websocket or sse:
         _add_standing(server, app, websocket=websocket, sse=sse)
     return app
@@ -193,5 +194,6 @@ def run_http(
         auth=options.auth,
         websocket=options.websocket,
         sse=options.sse,
+        body_s=options.connection_patience.body_s,
     )
     serve(app, options, on_listening or (lambda url: None))

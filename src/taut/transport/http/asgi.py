@@ -25,7 +25,7 @@ from taut.transport.http.body import Disconnected, Message, Receive, read_body
 from taut.transport.http.exchange import Exchange
 from taut.transport.http.session import Listening
 
-__all__ = ["AsgiApp", "Receive", "Scope", "Send"]
+__all__ = ["BODY_S", "AsgiApp", "Receive", "Scope", "Send"]
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]

@@ -11,6 +11,7 @@ import msgspec
 from taut.errors import ConfigError
 from taut.mcp.http.auth import Auth
 from taut.mcp.http.sessions import SessionOptions
+from taut.transport.http.patience import Patience
 
 __all__ = ["HttpOptions"]
 
@@ -72,6 +73,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_connections: int = 10_000
     #: Seconds that a connection may be idle between two requests: longer than clients keep one for later.
     keep_alive_s: float = 75.0
+    #: What else a connection may take (`taut.Patience`), and that; None: the usual.
+    patience: Any = None
     #: Seconds that open requests get to be answered once a signal has come.
     grace_s: float = 3.0
 
@@ -80,6 +83,12 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Whether legacy clients get sessions, and how."""
         sessions: bool | SessionOptions | None = self.sessions
         return self.workers == 1 if sessions is None else sessions
+
+    @property
+    def connection_patience(self) -> Patience:
+        """What a connection may take."""
+        given: Patience | None = self.patience
+        return Patience(keep_alive_s=self.keep_alive_s) if given is None else given
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> HttpOptions:
@@ -141,6 +150,10 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ConfigError(
                 f"sessions: expected a bool or SessionOptions, got {type(self.sessions).__name__}"
             )
+        if not isinstance(self.patience, Patience | None):
+            raise ConfigError(f"patience: expected a Patience, got {type(self.patience).__name__}")
+        if self.patience is not None and "keep_alive_s" in given:
+            raise ConfigError("keep_alive_s: expected it in patience, which is given, too")
         if not isinstance(self.auth, Auth | None):
             raise ConfigError(f"auth: expected an Auth, got {type(self.auth).__name__}")
         if self.sse and self.workers > 1:

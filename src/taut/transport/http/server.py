@@ -26,7 +26,6 @@ from uvicorn.server import HANDLED_SIGNALS
 from taut.transport.http.accepting import Acceptor, Board
 from taut.transport.http.asgi import AsgiApp
 from taut.transport.http.options import HttpOptions
-from taut.transport.http.patience import Patience
 from taut.transport.http.protocol import NativeHttp, NativeProtocol
 from taut.transport.http.refusing import Refusal
 from taut.transport.loop import loop_factory
@@ -67,7 +66,7 @@ class HttpServer(uvicorn.Server):
         place: int = 0,
         stop_signals: Iterable[int] = HANDLED_SIGNALS,
     ) -> None:
-        self._native = NativeHttp(app, patience=Patience(keep_alive_s=options.keep_alive_s))
+        self._native = NativeHttp(app, patience=options.connection_patience)
         super().__init__(_config(app, self._native, options))
         self._app = app
         self._listening = listening
