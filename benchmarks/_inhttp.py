@@ -90,6 +90,38 @@ def posted() -> Callable[[], Reply]:
     return post
 
 
+def applied() -> Callable[[], Any]:
+    """Return what has the ASGI application answer the usual call, and returns the messages of the answer."""
+    app, loop = served()
+    body = {"type": "http.request", "body": BODY, "more_body": False}
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return body
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    def call() -> list[Any]:
+        scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": list(FIELDS)}
+        said.clear()
+        asyncio._set_running_loop(loop)
+        serving = app(scope, receive, send)
+        try:
+            serving.send(None)
+        except StopIteration:
+            pass
+        else:
+            raise SystemExit("Expected an answer at once")
+        finally:
+            asyncio._set_running_loop(None)
+        if said[0]["status"] != 200:
+            raise SystemExit(f"Expected an answer, got {said}")
+        return said
+
+    return call
+
+
 def requests(*, new_heads: bool) -> Callable[[], bytes]:
     """Return what makes the bytes of the usual call, with or without a header that is another each time."""
     number = 0

@@ -257,13 +257,19 @@ def _() -> Operation:
     return run
 
 
-# http: the same call, as a request whose head is parsed already; as bytes on a connection of uvicorn's, with a head
-# that came before, and with one that did not. The floor takes in headers and body, and writes a constant.
+# http: the same call, as a request whose head is parsed already; as a call of the ASGI application; as bytes on a
+# connection of uvicorn's, with a head that came before, and with one whose traceparent did not. The floor takes in
+# headers and body, and writes a constant.
 
 
 @operation("http/parsed/taut")
 def _() -> Operation:
     return _inhttp.posted()
+
+
+@operation("http/asgi/taut")
+def _() -> Operation:
+    return _inhttp.applied()
 
 
 @operation("http/known head/taut")
