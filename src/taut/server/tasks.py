@@ -375,6 +375,7 @@ class Tasks:
         maximum = connection.limits.max_subscriptions
         records = []
         for task_id in list(dict.fromkeys(task_ids))[: maximum + 1]:
+            # One that is unknown, or not theirs, is not honoured, as the answer shows.
             with contextlib.suppress(InvalidParams):
                 records.append(await self.find(task_id, owner))
         meta = server.subscriptions.listen(connection, request, [one.id for one in records])
