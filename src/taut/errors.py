@@ -32,6 +32,16 @@
      ├─ RequestCancelled            the request was cancelled, by us or by the peer
      ├─ InputRequired               a multi-round-trip request that the client could not satisfy
      ├─ ToolError                   raised by a tool: becomes an ``isError`` result, never a dead connection
+     ├─ ModelError                  a model, or the way to it, failed
+     │   ├─ ModelUnavailable        not now: 429, 5xx, no connection, silence; trying again may help
+     │   ├─ ModelRefused            not like this: a bad key, an unknown model, a request that it does not take
+     │   │   └─ ContextTooLong      the conversation does not fit the model
+     │   └─ InvalidModelAnswer      what came is no answer of a model
+     ├─ AgentError                  a run of an agent ended without its output
+     │   ├─ BudgetExceeded          tokens, money, time or calls are used up; has the partial result
+     │   ├─ OutputInvalid           the output does not fit its type, after all repairs
+     │   ├─ AgentStateError         not in this state of the agent's life
+     │   └─ RunSuspended            the run waits for a decision; its state can be resumed
      └─ ConfigError                 a setting, a registration or a command line that cannot work
 
 A handler answers with a JSON-RPC error by raising the `RemoteError` subclass that a caller then catches.
@@ -45,14 +55,18 @@ from typing import Any, ClassVar
 __all__ = [
     "CODES",
     "AccessDenied",
+    "AgentError",
+    "AgentStateError",
     "AnswerHeadTooLarge",
     "AnswerTimeout",
     "AnswerTruncated",
     "AuthorizationRequired",
+    "BudgetExceeded",
     "ConfigError",
     "ConnectError",
     "ConnectTimeout",
     "ConnectionClosed",
+    "ContextTooLong",
     "HeaderMismatch",
     "HostNotFound",
     "HttpError",
@@ -60,12 +74,17 @@ __all__ = [
     "InternalError",
     "InvalidAnswer",
     "InvalidMessage",
+    "InvalidModelAnswer",
     "InvalidParams",
     "InvalidRequest",
     "LimitExceeded",
     "LocalProtocolError",
     "MethodNotFound",
     "MissingRequiredClientCapability",
+    "ModelError",
+    "ModelRefused",
+    "ModelUnavailable",
+    "OutputInvalid",
     "ParseError",
     "PoolFull",
     "ProtocolError",
@@ -76,6 +95,7 @@ __all__ = [
     "RequestCancelled",
     "RequestTimeout",
     "ResourceNotFound",
+    "RunSuspended",
     "SessionExpired",
     "TautError",
     "TlsError",
@@ -383,6 +403,77 @@ class ToolError(TautError):
     """Raise in a tool to give the model an ``isError`` result with this text.
 
     It is the one exception whose message a tool's caller sees; any other is reported without its details.
+    """
+
+
+class ModelError(TautError):
+    """A model, or the way to it, failed.
+
+    ``retry_after_s`` is how long it asks to be left alone, if it says so; ``status`` the HTTP status, if there was one.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class ModelUnavailable(ModelError):
+    """The model cannot answer now: too many requests, a server in trouble, a connection that broke, silence.
+
+    The same request may succeed later; model clients have tried again before they raise this.
+    """
+
+
+class ModelRefused(ModelError):
+    """The model does not take this request: a bad key, an unknown model, invalid parameters. Repeating it is no use."""
+
+
+class ContextTooLong(ModelRefused):
+    """The conversation, with instructions and tools, does not fit the model's context."""
+
+
+class InvalidModelAnswer(ModelError):
+    """What came is no answer of a model: malformed JSON, events in a wrong order, a missing member."""
+
+
+class AgentError(TautError):
+    """A run of an agent ended without its output.
+
+    ``result`` is the `taut.agent.RunResult` so far, and ``result.state`` what the run can be taken up from; None where
+    the run had not begun.
+    """
+
+    result: Any = None
+
+
+class BudgetExceeded(AgentError):
+    """A budget is used up. ``limit`` is the field of `taut.agent.Budget`, ``maximum`` its value, ``spent`` what was used.
+
+    The run can go on from ``result.state`` with a larger budget.
+    """
+
+    def __init__(self, limit: str, maximum: float, spent: float, *, who: str = "") -> None:
+        super().__init__(f"Budget exceeded{f' by {who}' if who else ''}: {limit} is {maximum:g}, got {spent:g}")
+        self.limit = limit
+        self.maximum = maximum
+        self.spent = spent
+
+
+class OutputInvalid(AgentError):
+    """The model's output does not fit the output type, and the repairs that are allowed have not helped."""
+
+
+class AgentStateError(AgentError):
+    """The agent cannot do this in the state of its life that it is in."""
+
+
+class RunSuspended(AgentError):
+    """The run waits for something from outside, an approval mostly, and cannot go on without it.
+
+    Raised through the code of a run, to end it; `taut.agent.Agent.run` returns a result with status ``suspended``.
     """
 
 

@@ -1,0 +1,297 @@
+"""The interface between what an agent does and the engine that it is done by.
+
+An agent does everything that must not happen twice, or would come out differently a second time, as a *step*: a call of
+a model, of a tool, the time, a random number. An engine records what each step returned under the step's key. To take a run up
+again, in another process perhaps, the same agent is run with the same input: steps that are recorded return what they
+returned, and the run goes on where there is no record. Completed steps are never run again; one that was under way
+when the process died is run again, with the same key, which tools receive as their idempotency key.
+
+So code between steps must be deterministic: it may depend on its input and on what steps returned, nothing else. Keys
+are made of names and of the order in which one scope asks for steps; what runs side by side takes a `Steps.scope` of its own.
+
+`InProcess` is the plain implementation: records are kept in memory, and can be saved as one `Journal` that another process
+loads. Engines that write each step down, or hand them out to workers, have the same interface.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from taut.errors import ConfigError, RunSuspended, TautError
+
+__all__ = ["InProcess", "Journal", "Retry", "Steps"]
+
+T = TypeVar("T")
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a step is tried. The pause doubles from ``initial_s`` to ``maximum_s``, each time between half and all of it.
+
+    ``on`` are the exceptions that are worth another attempt. One with ``retry_after_s`` is heeded, up to ``maximum_s``.
+    """
+
+    attempts: int = 1
+    initial_s: float = 0.5
+    maximum_s: float = 30.0
+    on: tuple[type[Exception], ...] = (TautError, OSError, TimeoutError)
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.initial_s < 0 or self.maximum_s < self.initial_s:
+            raise ConfigError(
+                "Expected at least one attempt and pauses of at least 0 s that grow, got "
+                f"{self.attempts}, {self.initial_s:g} and {self.maximum_s:g}"
+            )
+
+    def pause_s(self, attempt: int, error: Exception, share: float) -> float | None:
+        """Return the seconds to wait after the failure of ``attempt`` (from 1), or None if it was the last.
+
+        ``share``, from 0 to 1, is the random part.
+        """
+        if attempt >= self.attempts or not isinstance(error, self.on):
+            return None
+        asked: float | None = getattr(error, "retry_after_s", None)
+        if asked is not None:
+            return asked if asked <= self.maximum_s else None
+        return min(self.maximum_s, self.initial_s * 2 ** (attempt - 1)) * (1 + share) / 2
+
+
+ONCE = Retry()
+
+
+class Steps(Protocol):
+    """What an agent asks an engine for: the steps of one run, or of one scope in it."""
+
+    @property
+    def run_id(self) -> str:
+        """The run that these are steps of."""
+
+    async def step(
+        self,
+        name: str,
+        fn: Callable[..., Awaitable[T]],
+        /,
+        *args: Any,
+        returns: Any,
+        timeout_s: float | None = None,
+        retry: Retry = ONCE,
+    ) -> T:
+        """Return what ``await fn(key, *args)`` returns, or has returned before.
+
+        ``key`` names the step in all runs there are. ``returns`` is the type of the result, which msgspec must be able
+        to encode and decode. ``timeout_s`` is for one attempt.
+
+        :raises TimeoutError: the last attempt took too long.
+        """
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait. A run that is taken up again waits for what is left of it."""
+
+    async def wait_signal(self, name: str, *, returns: Any, timeout_s: float | None = None) -> Any:
+        """Wait for a signal of this name, and return its payload; None once ``timeout_s`` is over.
+
+        :raises taut.errors.RunSuspended: nobody in this process will send it; the run is to end, and to be taken up
+            again when the signal is there.
+        """
+
+    def signal(self, name: str, payload: Any) -> None:
+        """Send a signal to this run. Sent twice, the first one counts."""
+
+    def scope(self, name: str) -> Steps:
+        """Return steps with keys of their own, for a sub-agent or for what runs beside other steps."""
+
+    def note(self, name: str, value: T, *, returns: Any) -> T:
+        """Record a value that was not the result of a step, and return it, or what was recorded before."""
+
+    def now(self) -> float:
+        """The time, in seconds since the epoch, as it was when this run first asked."""
+
+    def uuid(self) -> str:
+        """A random UUID, the same whenever the run is taken up."""
+
+    def random(self) -> float:
+        """A random number from 0 to 1, the same whenever the run is taken up."""
+
+
+class Journal(msgspec.Struct, kw_only=True):
+    """What is known of a run: the results of its steps by key, the signals sent to it, those that it waits for.
+
+    The results of steps that were run here are objects; those that were loaded are MessagePack until they are asked for.
+    """
+
+    run_id: str
+    records: dict[str, Any] = {}
+    signals: dict[str, Any] = {}
+    waiting: dict[str, Any] = {}
+
+    def to_bytes(self) -> bytes:
+        """Return the journal as MessagePack."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Journal:
+        """Return the journal that `to_bytes` made.
+
+        :raises taut.errors.ConfigError: these bytes are no journal.
+        """
+        try:
+            stored = msgspec.msgpack.decode(data, type=_Stored)
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"Expected the journal of a run, got something else: {error}") from None
+        return cls(
+            run_id=stored.run_id, records=stored.records, signals=stored.signals, waiting=stored.waiting
+        )
+
+
+class _Stored(msgspec.Struct, kw_only=True):
+    run_id: str
+    records: dict[str, msgspec.Raw]
+    signals: dict[str, Any]
+    waiting: dict[str, Any]
+
+
+class InProcess:
+    """Steps that are run here and now, in the caller's task, and recorded in ``journal``."""
+
+    __slots__ = ("_clock", "_counts", "_journal", "_prefix", "_random")
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        prefix: str = "",
+        clock: Callable[[], float] = time.time,
+        source: random.Random | None = None,
+    ) -> None:
+        self._journal = journal
+        self._prefix = prefix
+        self._counts: dict[str, int] = {}
+        self._clock = clock
+        self._random = source or random.Random()
+
+    @property
+    def run_id(self) -> str:
+        """See `Steps`."""
+        return self._journal.run_id
+
+    @property
+    def journal(self) -> Journal:
+        """Where the steps are recorded."""
+        return self._journal
+
+    def _key(self, name: str) -> str:
+        count = self._counts.get(name, 0) + 1
+        self._counts[name] = count
+        return f"{self._prefix}{name}#{count}"
+
+    def _recorded(self, key: str, returns: Any) -> Any:
+        """Return what is recorded under ``key``, decoded if it was loaded."""
+        value = self._journal.records[key]
+        if isinstance(value, msgspec.Raw):
+            value = msgspec.msgpack.decode(value, type=returns)
+            self._journal.records[key] = value
+        return value
+
+    async def step(
+        self,
+        name: str,
+        fn: Callable[..., Awaitable[T]],
+        /,
+        *args: Any,
+        returns: Any,
+        timeout_s: float | None = None,
+        retry: Retry = ONCE,
+    ) -> T:
+        """See `Steps`."""
+        key = self._key(name)
+        records = self._journal.records
+        if key in records:
+            known: T = self._recorded(key, returns)
+            return known
+        whole = f"{self._journal.run_id}:{key}"
+        if timeout_s is None and retry.attempts == 1:
+            value = await fn(whole, *args)
+        else:
+            value = await self._attempts(whole, fn, args, timeout_s, retry)
+        records[key] = value
+        return value
+
+    async def _attempts(
+        self,
+        key: str,
+        fn: Callable[..., Awaitable[T]],
+        args: tuple[Any, ...],
+        timeout_s: float | None,
+        retry: Retry,
+    ) -> T:
+        attempt = 1
+        while True:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await fn(key, *args)
+            except RunSuspended:
+                raise
+            except Exception as error:
+                pause_s = retry.pause_s(attempt, error, self._random.random())
+                if pause_s is None:
+                    raise
+            await asyncio.sleep(pause_s)
+            attempt += 1
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Steps`."""
+        end: float = self.note("sleep", self._clock() + seconds, returns=float)
+        left = end - self._clock()
+        if left > 0:
+            await asyncio.sleep(left)
+
+    async def wait_signal(self, name: str, *, returns: Any, timeout_s: float | None = None) -> Any:
+        """See `Steps`."""
+        journal = self._journal
+        if name in journal.signals:
+            journal.waiting.pop(name, None)
+            return msgspec.convert(journal.signals[name], returns)
+        if timeout_s is not None:
+            until = journal.waiting.setdefault(name, self._clock() + timeout_s)
+            if until <= self._clock():
+                return None
+        else:
+            journal.waiting.setdefault(name, None)
+        raise RunSuspended(f"The run waits for {name}")
+
+    def signal(self, name: str, payload: Any) -> None:
+        """See `Steps`."""
+        self._journal.signals.setdefault(name, msgspec.to_builtins(payload))
+
+    def scope(self, name: str) -> InProcess:
+        """See `Steps`."""
+        return InProcess(
+            self._journal, prefix=f"{self._key(name)}/", clock=self._clock, source=self._random
+        )
+
+    def note(self, name: str, value: T, *, returns: Any) -> T:
+        """See `Steps`."""
+        key = self._key(name)
+        if key in self._journal.records:
+            known: T = self._recorded(key, returns)
+            return known
+        self._journal.records[key] = value
+        return value
+
+    def now(self) -> float:
+        """See `Steps`."""
+        return self.note("now", self._clock(), returns=float)
+
+    def uuid(self) -> str:
+        """See `Steps`."""
+        return self.note("uuid", str(uuid.uuid4()), returns=str)
+
+    def random(self) -> float:
+        """See `Steps`."""
+        return self.note("random", self._random.random(), returns=float)
