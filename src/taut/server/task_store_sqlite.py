@@ -1,35 +1,28 @@
 """Tasks in an SQLite file: they survive the process, and the processes of one machine share them.
 
 Results stay until their time is over, whatever becomes of the process. A task that was worked on when its process died
-has failed, which the next process to look at it finds out. The file must be on a local disk: its journal (WAL) is
-shared through memory. Nothing here runs in an event loop: each store has a thread of its own, and a transaction for
-each call that ends on the disk before the call returns.
+has failed, which the next process to look at it finds out. The file is one of `taut._sqlite`: on a local disk, and each
+call that changes something is on the disk before it returns.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
 import os
 import secrets
 import socket
 import sqlite3
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Mapping
 
 import msgspec
 
-from taut.errors import ConfigError, LimitExceeded
+from taut._sqlite import SQLiteFile, count
+from taut.errors import LimitExceeded
 from taut.mcp.tasks import TaskRecord
 from taut.server.task_store import Change
 
 __all__ = ["SQLiteTaskStore"]
-
-T = TypeVar("T")
 
 #: ``user_version`` of the file: the shape of table and records.
 VERSION = 1
@@ -50,19 +43,14 @@ class SQLiteTaskStore:
     """Keeps tasks in the file at ``path``, which only its owner may read: results are as secret as their tools.
 
     :param busy_s: how long a transaction waits for those of other processes.
-    :raises taut.errors.ConfigError: at the first use: the file cannot be opened, or is of another version.
+    :raises taut.errors.ConfigError: at the first use: the file cannot be opened, or is of another version; at any use:
+        it cannot be read or written, as when the disk is full.
     """
 
     shared = True
 
     def __init__(self, path: str | os.PathLike[str], *, busy_s: float = 5.0) -> None:
-        self._path = os.fspath(path)
-        self._busy_s = busy_s
-        self._lock = threading.Lock()
-        self._thread: ThreadPoolExecutor | None = None
-        self._file: sqlite3.Connection | None = None
-        self._pid = os.getpid()
-        self._inherited: list[object] = []
+        self._file = SQLiteFile(path, holds="tasks", schema=SCHEMA, version=VERSION, busy_s=busy_s)
 
     # -- processes
 
@@ -89,20 +77,20 @@ class SQLiteTaskStore:
 
         def add(file: sqlite3.Connection) -> None:
             file.execute("DELETE FROM tasks WHERE expires <= ?", (now,))
-            if _count(file, "SELECT count(*) FROM tasks") >= max_tasks:
+            if count(file, "SELECT count(*) FROM tasks") >= max_tasks:
                 raise LimitExceeded("max_tasks", max_tasks)
             owned = "SELECT count(*) FROM tasks WHERE owner = ?"
-            if record.owner and _count(file, owned, record.owner) >= max_per_owner:
+            if record.owner and count(file, owned, record.owner) >= max_per_owner:
                 raise LimitExceeded("max_per_owner", max_per_owner)
             expires = None if record.ttl_s is None else record.created + record.ttl_s
             row = (record.id, record.owner, record.created, expires, record.version, _encode(record))
             file.execute("INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?)", row)
 
-        await self._run(add, writes=True)
+        await self._file.write(add)
 
     async def get(self, task_id: str) -> TaskRecord | None:
         """See `taut.server.task_store.TaskStore`."""
-        return await self._run(lambda file: _read(file, task_id))
+        return await self._file.read(lambda file: _read(file, task_id))
 
     async def change(self, task_id: str, change: Change) -> tuple[TaskRecord, TaskRecord] | None:
         """See `taut.server.task_store.TaskStore`. ``change`` is called in the store's thread."""
@@ -117,7 +105,7 @@ class SQLiteTaskStore:
                 file.execute("UPDATE tasks SET version = ?, body = ? WHERE id = ?", row)
             return old, new
 
-        return await self._run(apply, writes=True)
+        return await self._file.write(apply)
 
     async def newer(self, seen: Mapping[str, int]) -> list[TaskRecord]:
         """See `taut.server.task_store.TaskStore`."""
@@ -128,12 +116,12 @@ class SQLiteTaskStore:
             rows = (file.execute(query, one).fetchone() for one in wanted)
             return [_decode(row[0]) for row in rows if row is not None]
 
-        return await self._run(read)
+        return await self._file.read(read)
 
     async def owned(self, owner: str) -> list[TaskRecord]:
         """See `taut.server.task_store.TaskStore`."""
         query = "SELECT body FROM tasks WHERE owner = ? ORDER BY created, id"
-        return await self._run(lambda file: [_decode(row[0]) for row in file.execute(query, (owner,))])
+        return await self._file.read(lambda file: [_decode(row[0]) for row in file.execute(query, (owner,))])
 
     async def remove(self, task_id: str) -> None:
         """See `taut.server.task_store.TaskStore`."""
@@ -141,94 +129,16 @@ class SQLiteTaskStore:
         def remove(file: sqlite3.Connection) -> None:
             file.execute("DELETE FROM tasks WHERE id = ?", (task_id,))
 
-        await self._run(remove, writes=True)
+        await self._file.write(remove)
 
     async def close(self) -> None:
         """See `taut.server.task_store.TaskStore`."""
-        with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            await asyncio.wrap_future(thread.submit(self._close_file))
-            thread.shutdown()  # it has nothing left to do
-
-    # -- the thread
-
-    async def _run(self, work: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
-        """Do ``work`` in the store's thread, in one transaction."""
-
-        def transact() -> T:
-            file = self._open_file()
-            if not writes:
-                return work(file)
-            with _transaction(file):
-                return work(file)
-
-        with self._lock:
-            if self._pid != os.getpid():
-                # A fork: the thread is not here, and the connection must not be used or closed by two processes.
-                self._inherited += [self._thread, self._file]
-                self._thread, self._file, self._pid = None, None, os.getpid()
-            if self._thread is None:
-                self._thread = ThreadPoolExecutor(1, thread_name_prefix="taut-tasks")
-            future = self._thread.submit(transact)
-        return await asyncio.wrap_future(future)
-
-    def _open_file(self) -> sqlite3.Connection:
-        if self._file is not None:
-            return self._file
-        try:
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            file = sqlite3.connect(
-                self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"Cannot keep tasks in {self._path}: {error}") from error
-        try:
-            file.execute("PRAGMA journal_mode = WAL")
-            file.execute("PRAGMA synchronous = FULL")
-            with _transaction(file):
-                version = _count(file, "PRAGMA user_version")
-                if version not in (0, VERSION):
-                    raise ConfigError(
-                        f"Cannot keep tasks in {self._path}: expected version {VERSION}, got {version}"
-                    )
-                for statement in SCHEMA.split(";"):
-                    file.execute(statement)
-                file.execute(f"PRAGMA user_version = {VERSION}")
-        except BaseException as error:
-            file.close()
-            if isinstance(error, sqlite3.Error):
-                raise ConfigError(f"Cannot keep tasks in {self._path}: {error}") from error
-            raise
-        self._file = file
-        return file
-
-    def _close_file(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-
-@contextlib.contextmanager
-def _transaction(file: sqlite3.Connection) -> Iterator[None]:
-    """Write all or nothing; the lock is taken at once, so that what was read is still so."""
-    file.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        file.execute("ROLLBACK")
-        raise
-    file.execute("COMMIT")
+        await self._file.close()
 
 
 def _read(file: sqlite3.Connection, task_id: str) -> TaskRecord | None:
     row = file.execute("SELECT body FROM tasks WHERE id = ?", (task_id,)).fetchone()
     return None if row is None else _decode(row[0])
-
-
-def _count(file: sqlite3.Connection, query: str, *values: str) -> int:
-    count: int = file.execute(query, values).fetchone()[0]
-    return count
 
 
 @functools.cache
