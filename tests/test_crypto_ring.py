@@ -187,6 +187,12 @@ class TestPasswords:
         with pytest.raises((WrongPassword, ConfigError)):
             KeyRing.unlock("p", bytes(changed))
 
+    def test_a_cost_under_another_name_is_not_the_default_one(self) -> None:
+        for changed in (HEADER.replace(b"\xa1r", b"\xa1q"), HEADER.replace(b"\xa1p", b"\xa1q")):
+            assert changed != HEADER
+            with pytest.raises(ConfigError, match="one that was changed"):
+                KeyRing.unlock("p", changed)
+
     @given(st.binary(max_size=80))
     def test_what_is_no_header_is_a_mistake(self, anything: bytes) -> None:
         with pytest.raises(ConfigError):

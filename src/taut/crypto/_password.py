@@ -129,6 +129,8 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
             raise ConfigError(
                 f"Header of a key from a password: expected version {_VERSION}, got {header.version}"
             )
+        if header.to_bytes() != data:  # a cost under another name would be the default one, unnoticed
+            raise ConfigError("Expected the header of a key from a password, got one that was changed")
         return header
 
 
