@@ -410,7 +410,10 @@ class ModelError(TautError):
     """A model, or the way to it, failed.
 
     ``retry_after_s`` is how long it asks to be left alone, if it says so; ``status`` the HTTP status, if there was one.
+    Where an agent's run ends with it, ``result`` is the `taut.agent.RunResult` so far, which can be taken up.
     """
+
+    result: Any = None
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after_s: float | None = None
@@ -450,16 +453,21 @@ class AgentError(TautError):
 
 
 class BudgetExceeded(AgentError):
-    """A budget is used up. ``limit`` is the field of `taut.agent.Budget`, ``maximum`` its value, ``spent`` what was used.
+    """A budget is used up. ``limit`` is the field of `taut.agent.Budget`, ``maximum`` its value, ``spent`` what was
+    used.
 
     The run can go on from ``result.state`` with a larger budget.
     """
 
     def __init__(self, limit: str, maximum: float, spent: float, *, who: str = "") -> None:
-        super().__init__(f"Budget exceeded{f' by {who}' if who else ''}: {limit} is {maximum:g}, got {spent:g}")
+        super().__init__(
+            f"Budget exceeded{f' by {who}' if who else ''}: {limit} is {maximum:g}, got {spent:g}"
+        )
         self.limit = limit
         self.maximum = maximum
         self.spent = spent
+        #: Whose budget it is: a run below may fail alone, where the one above has means left.
+        self.owner: object = None
 
 
 class OutputInvalid(AgentError):

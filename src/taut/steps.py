@@ -1,16 +1,18 @@
 """The interface between what an agent does and the engine that it is done by.
 
-An agent does everything that must not happen twice, or would come out differently a second time, as a *step*: a call of
-a model, of a tool, the time, a random number. An engine records what each step returned under the step's key. To take a run up
-again, in another process perhaps, the same agent is run with the same input: steps that are recorded return what they
-returned, and the run goes on where there is no record. Completed steps are never run again; one that was under way
-when the process died is run again, with the same key, which tools receive as their idempotency key.
+An agent does everything that must not happen twice, or would come out differently a second time, as a *step*: a call
+of a model, of a tool, the time, a random number. An engine records what each step returned under the step's key. To
+take a run up again, in another process perhaps, the same agent is run with the same input: steps that are recorded
+return what they returned, and the run goes on where there is no record. Completed steps are never run again; one that
+was under way when the process died is run again, with the same key, which tools receive as their idempotency key.
 
 So code between steps must be deterministic: it may depend on its input and on what steps returned, nothing else. Keys
-are made of names and of the order in which one scope asks for steps; what runs side by side takes a `Steps.scope` of its own.
+are made of names and of the order in which steps of one name are asked for; what runs side by side needs names that
+tell it apart. A part of a run that has steps of its own is a *child*: once it has ended, its outcome is all that is
+kept.
 
-`InProcess` is the plain implementation: records are kept in memory, and can be saved as one `Journal` that another process
-loads. Engines that write each step down, or hand them out to workers, have the same interface.
+`InProcess` is the plain implementation: records are kept in memory, and can be saved as one `Journal` that another
+process loads. Engines that write each step down, or hand them out to workers, have the same interface.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ T = TypeVar("T")
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a step is tried. The pause doubles from ``initial_s`` to ``maximum_s``, each time between half and all of it.
+    """How often a step is tried. The pause doubles from ``initial_s`` to ``maximum_s``, each time between half and
+    all of it.
 
     ``on`` are the exceptions that are worth another attempt. One with ``retry_after_s`` is heeded, up to ``maximum_s``.
     """
@@ -59,7 +62,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
         asked: float | None = getattr(error, "retry_after_s", None)
         if asked is not None:
             return asked if asked <= self.maximum_s else None
-        return min(self.maximum_s, self.initial_s * 2 ** (attempt - 1)) * (1 + share) / 2
+        return min(self.maximum_s, self.initial_s * 2.0 ** (attempt - 1)) * (1 + share) / 2
 
 
 ONCE = Retry()
@@ -81,13 +84,15 @@ class Steps(Protocol):
         returns: Any,
         timeout_s: float | None = None,
         retry: Retry = ONCE,
+        recover: Callable[[Exception], T] | None = None,
     ) -> T:
         """Return what ``await fn(key, *args)`` returns, or has returned before.
 
         ``key`` names the step in all runs there are. ``returns`` is the type of the result, which msgspec must be able
-        to encode and decode. ``timeout_s`` is for one attempt.
+        to encode and decode. ``timeout_s`` is for one attempt. The failure of the last attempt is raised, and the step
+        will run again when the run is taken up; with ``recover`` it is recorded what that makes of the failure.
 
-        :raises TimeoutError: the last attempt took too long.
+        :raises TimeoutError: the last attempt took too long, and there is no ``recover``.
         """
 
     async def sleep(self, seconds: float) -> None:
@@ -103,8 +108,19 @@ class Steps(Protocol):
     def signal(self, name: str, payload: Any) -> None:
         """Send a signal to this run. Sent twice, the first one counts."""
 
-    def scope(self, name: str) -> Steps:
-        """Return steps with keys of their own, for a sub-agent or for what runs beside other steps."""
+    async def child(
+        self,
+        name: str,
+        fn: Callable[..., Awaitable[T]],
+        /,
+        *args: Any,
+        returns: Any,
+        recover: Callable[[Exception], T] | None = None,
+    ) -> T:
+        """Return what ``await fn(steps, *args)`` returns, or has returned before; ``steps`` are its own.
+
+        Otherwise as `step`: while it has not ended, its own steps are what is recorded.
+        """
 
     def note(self, name: str, value: T, *, returns: Any) -> T:
         """Record a value that was not the result of a step, and return it, or what was recorded before."""
@@ -122,7 +138,8 @@ class Steps(Protocol):
 class Journal(msgspec.Struct, kw_only=True):
     """What is known of a run: the results of its steps by key, the signals sent to it, those that it waits for.
 
-    The results of steps that were run here are objects; those that were loaded are MessagePack until they are asked for.
+    The results of steps that were run here are objects; those that were loaded are MessagePack until they are asked
+    for.
     """
 
     run_id: str
@@ -159,7 +176,7 @@ class _Stored(msgspec.Struct, kw_only=True):
 class InProcess:
     """Steps that are run here and now, in the caller's task, and recorded in ``journal``."""
 
-    __slots__ = ("_clock", "_counts", "_journal", "_prefix", "_random")
+    __slots__ = ("_clock", "_counts", "_journal", "_own", "_prefix", "_random")
 
     def __init__(
         self,
@@ -172,6 +189,8 @@ class InProcess:
         self._journal = journal
         self._prefix = prefix
         self._counts: dict[str, int] = {}
+        #: The keys of this scope that have been asked for.
+        self._own: list[str] = []
         self._clock = clock
         self._random = source or random.Random()
 
@@ -196,6 +215,7 @@ class InProcess:
         if isinstance(value, msgspec.Raw):
             value = msgspec.msgpack.decode(value, type=returns)
             self._journal.records[key] = value
+        self._own.append(key)
         return value
 
     async def step(
@@ -207,19 +227,26 @@ class InProcess:
         returns: Any,
         timeout_s: float | None = None,
         retry: Retry = ONCE,
+        recover: Callable[[Exception], T] | None = None,
     ) -> T:
         """See `Steps`."""
         key = self._key(name)
-        records = self._journal.records
-        if key in records:
+        if key in self._journal.records:
             known: T = self._recorded(key, returns)
             return known
         whole = f"{self._journal.run_id}:{key}"
-        if timeout_s is None and retry.attempts == 1:
-            value = await fn(whole, *args)
-        else:
-            value = await self._attempts(whole, fn, args, timeout_s, retry)
-        records[key] = value
+        try:
+            if timeout_s is None and retry.attempts == 1:
+                value = await fn(whole, *args)
+            else:
+                value = await self._attempts(whole, fn, args, timeout_s, retry)
+        except RunSuspended:
+            raise
+        except Exception as error:  # whoever asked for the step knows what its failure means
+            if recover is None:
+                raise
+            value = recover(error)
+        self._record(key, value)
         return value
 
     async def _attempts(
@@ -269,11 +296,41 @@ class InProcess:
         """See `Steps`."""
         self._journal.signals.setdefault(name, msgspec.to_builtins(payload))
 
-    def scope(self, name: str) -> InProcess:
+    async def child(
+        self,
+        name: str,
+        fn: Callable[..., Awaitable[T]],
+        /,
+        *args: Any,
+        returns: Any,
+        recover: Callable[[Exception], T] | None = None,
+    ) -> T:
         """See `Steps`."""
-        return InProcess(
-            self._journal, prefix=f"{self._key(name)}/", clock=self._clock, source=self._random
-        )
+        key = self._key(name)
+        if key in self._journal.records:
+            known: T = self._recorded(key, returns)
+            return known
+        below = InProcess(self._journal, prefix=f"{key}/", clock=self._clock, source=self._random)
+        try:
+            value = await fn(below, *args)
+        except RunSuspended:
+            raise
+        except Exception as error:  # as in `step`
+            if recover is None:
+                raise
+            value = recover(error)
+        self._record(key, value)
+        below._forget()
+        return value
+
+    def _record(self, key: str, value: Any) -> None:
+        self._journal.records[key] = value
+        self._own.append(key)
+
+    def _forget(self) -> None:
+        """Drop the steps of a child that has ended."""
+        for key in self._own:
+            self._journal.records.pop(key, None)
 
     def note(self, name: str, value: T, *, returns: Any) -> T:
         """See `Steps`."""
@@ -281,7 +338,7 @@ class InProcess:
         if key in self._journal.records:
             known: T = self._recorded(key, returns)
             return known
-        self._journal.records[key] = value
+        self._record(key, value)
         return value
 
     def now(self) -> float:

@@ -90,7 +90,9 @@ Content: TypeAlias = "str | Sequence[Part]"
 
 
 class Message(Struct, frozen=True):
-    """One message. ``tool`` messages hold the results of the calls in the assistant's message before them, all of them."""
+    """One message. ``tool`` messages hold the results of the calls in the assistant's message before them, all of
+    them.
+    """
 
     role: Literal["user", "assistant", "tool"]
     content: tuple[Part, ...]

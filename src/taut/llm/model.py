@@ -1,7 +1,8 @@
 """The one interface to models: a request in, events on the way, a response out.
 
-A model is called, not iterated: `Model.respond` is one coroutine, which may be retried, timed out, recorded and cancelled like
-any other, and what is streamed on the way goes to a callback. `stream` turns that into an iterator for who wants one.
+A model is called, not iterated: `Model.respond` is one coroutine, which may be retried, timed out, recorded and
+cancelled like any other, and what is streamed on the way goes to a callback. `stream` turns that into an iterator for
+who wants one.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ __all__ = [
 
 
 class ToolSpec(Struct, frozen=True):
-    """A tool as a model sees it. ``name`` has 1-64 letters, digits, ``_`` and ``-``; ``input_schema`` is a JSON Schema."""
+    """A tool as a model sees it. ``name`` has 1-64 letters, digits, ``_`` and ``-``; ``input_schema`` is a JSON
+    Schema.
+    """
 
     name: str
     description: str
@@ -57,9 +60,9 @@ class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ModelRequest(Struct, frozen=True, kw_only=True):
     """Everything that a model is asked with.
 
-    ``messages`` may be a list that grows after the answer: a model reads it before it first waits, and never keeps it.
-    ``tool_choice``: ``auto``, ``none``, ``required``, or the name of the tool to call. ``output_schema``: the answer's text
-    is to be JSON of this schema.
+    ``messages`` may be a list that grows after the answer: a model reads it before it first waits, and never keeps
+    it. ``tool_choice``: ``auto``, ``none``, ``required``, or the name of the tool to call. ``output_schema``: the
+    answer's text is to be JSON of this schema.
     """
 
     messages: Sequence[Message]

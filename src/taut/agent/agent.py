@@ -1,0 +1,432 @@
+"""`Agent`: instructions, a model, and tools, in a loop: ask the model, make the calls that it wants, until it answers.
+
+Each request to a model and each call is a step (`taut.steps`). The conversation is one list that only grows, shared by
+reference with every request: a step costs the same at the beginning of a long run and at its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
+
+from taut.agent import events
+from taut.agent.base import BaseAgent
+from taut.agent.budget import Budget
+from taut.agent.output import OutputType
+from taut.agent.path import CallPath
+from taut.agent.pins import Pins
+from taut.agent.policy import ToolPolicy
+from taut.agent.run import Run
+from taut.agent.supply import ToolSupply
+from taut.agent.toolbox import Toolbox
+from taut.agent.tools import AgentTool, FunctionTool, Tool, tool_of
+from taut.client.pool import ServerPool
+from taut.errors import ConfigError, OutputInvalid, ToolError
+from taut.llm.messages import Message, tool_results, user
+from taut.llm.model import (
+    Model,
+    ModelEvent,
+    ModelRequest,
+    ModelResponse,
+    ModelSettings,
+    Restarted,
+    TextDelta,
+    ThinkingDelta,
+    ToolSpec,
+    ignore,
+)
+from taut.telemetry.hooks import Tracer
+
+if TYPE_CHECKING:
+    from taut.agent.finding import FindTools, ToolSearch
+    from taut.agent.state.blobs import BlobStore
+    from taut.agent.state.checkpoints import CheckpointStore
+    from taut.agent.state.compaction import Compaction
+    from taut.agent.state.memory import MemoryStore
+
+__all__ = ["Agent"]
+
+T = TypeVar("T")
+
+#: What an agent is told, as text or as a function of what the run was given as ``deps``.
+Instructions: TypeAlias = "str | Callable[[Any], str]"
+#: How much one read of a cut result returns at most, in bytes.
+READ_BYTES = 20_000
+#: Requests to the model in one run of an agent without a budget.
+MODEL_CALLS = 50
+SUMMARISE = (
+    "Summarise this conversation for yourself: what was asked, what was found and decided, what is open. "
+    "Keep names, numbers and identifiers as they are."
+)
+
+
+class Agent(BaseAgent[T]):
+    """A model with instructions and tools.
+
+    ::
+
+        agent = Agent("clock", model="openai:gpt-5-mini", servers={"time": "uvx mcp-server-time"})
+        result = await agent.run("How late is it in Tokyo?")
+
+    :param instructions: what the model is told before all else; a function of the run's ``deps`` is called once a run.
+    :param model: a `taut.llm.Model`, or what `taut.llm.open_model` takes. One that is given is not closed here.
+    :param servers: MCP servers: names in ``pool``, or targets by name. They are started when a run first needs them,
+        side by side, shared with whoever else uses the pool, and connected again when they were lost.
+    :param tools: functions, agents and `taut.agent.Tool` objects that the model can call.
+    :param output: the type of the output: text, or whatever msgspec decodes from JSON. What does not fit is told to the
+        model, ``repairs`` times.
+    :param policy: what it may do with its tools.
+    :param pins: refuse tools of servers that change after they were accepted.
+    :param search: keep the schemas of many tools out of the context, and let the model search.
+    :param memory: where conversations are kept; runs name theirs as ``session``. ``compaction`` keeps them short.
+    :param blobs: where the rest of long results is kept; the model reads it with the tool ``read_result``.
+    :param tool_mode: ``json_schema`` has calls written as JSON, for models that know no tools.
+    :param start_servers: ``lazily``, when a run first needs them, or ``eagerly``, when the agent is started.
+    :raises taut.errors.ConfigError: something of it cannot work.
+    """
+
+    def __init__(
+        self,
+        name: str = "agent",
+        *,
+        model: Model | str,
+        instructions: Instructions = "",
+        servers: Mapping[str, Any] | Sequence[str] = (),
+        pool: ServerPool | None = None,
+        tools: Iterable[Any] = (),
+        output: Any = str,
+        repairs: int = 2,
+        settings: ModelSettings | None = None,
+        tool_choice: str = "auto",
+        tool_mode: str | None = None,
+        policy: ToolPolicy | None = None,
+        pins: Pins | None = None,
+        search: ToolSearch | None = None,
+        memory: MemoryStore | None = None,
+        compaction: Compaction | None = None,
+        blobs: BlobStore | None = None,
+        budget: Budget | None = None,
+        description: str = "",
+        start_servers: str = "lazily",
+        tracer: Tracer | None = None,
+        checkpoints: CheckpointStore | None = None,
+    ) -> None:
+        if budget is None:
+            budget = Budget(model_calls=MODEL_CALLS)
+        super().__init__(name, description=description, budget=budget, tracer=tracer, checkpoints=checkpoints)
+        if start_servers not in ("lazily", "eagerly"):
+            raise ConfigError(f"Expected start_servers 'lazily' or 'eagerly', got {start_servers!r}")
+        self.model, self._owns_model = _model_of(model, tool_mode)
+        self._instructions = instructions
+        self._output = OutputType(output)
+        self._repairs = repairs
+        self._settings = ModelSettings() if settings is None else settings
+        self._tool_choice = tool_choice
+        self._policy = ToolPolicy() if policy is None else policy
+        self._pins = pins
+        self._search = search
+        self._memory = memory
+        self._compaction = compaction
+        self._blobs = blobs
+        self._eager = start_servers == "eagerly"
+        self._pool, self._servers = _pool_of(servers, pool)
+        self._tools = [tool_of(one, BaseAgent) for one in tools]
+        if blobs is not None:
+            self._tools.append(_reading(blobs))
+        self._path = CallPath(
+            max_parallel=self._policy.max_parallel, max_calls=self._policy.max_calls, blobs=blobs
+        )
+        #: The tools, in each event loop that the agent is ready in.
+        self._supplies: dict[asyncio.AbstractEventLoop, ToolSupply] = {}
+        # Names are checked now, not in the first run.
+        Toolbox(self._tools, self._policy)
+
+    @property
+    def output_type(self) -> Any:
+        """The type of the output."""
+        return self._output.kind
+
+    # -- life
+
+    def members(self) -> Iterable[BaseAgent[Any]]:
+        """See `BaseAgent`."""
+        return [tool.agent for tool in self._tools if isinstance(tool, AgentTool)]
+
+    async def open(self) -> None:
+        """Take the servers; connect to them now if that is wanted."""
+        supply = ToolSupply(
+            self._tools, self._policy, pool=self._pool, servers=self._servers, pins=self._pins
+        )
+        self._supplies[asyncio.get_running_loop()] = supply
+        if self._eager:
+            await supply.toolbox(_unheard)
+
+    async def close(self) -> None:
+        """Give back what `open` has taken; close what is this agent's own."""
+        supply = self._supplies.pop(asyncio.get_running_loop(), None)
+        if supply is not None:
+            await supply.close()
+        if not self._supplies and self._owns_model:
+            await self.model.close()
+
+    # -- the loop
+
+    async def work(self, run: Run[T]) -> T:
+        """See `BaseAgent`."""
+        conversation = await self._begin(run)
+        instructions = self._told(run)
+        offer = _Offer(run, self._policy, self._search)
+        supply = self._supplies[asyncio.get_running_loop()]
+        repairs = step = 0
+        while True:
+            step += 1
+            run.meter.check()
+            box = offer.update(await supply.toolbox(run.note))
+            request = ModelRequest(
+                messages=conversation,
+                instructions=instructions + offer.overview,
+                tools=offer.specs,
+                tool_choice=self._choice(step),
+                output_schema=self._output.schema,
+                settings=self._settings,
+            )
+            response = await run.steps.step("model", self._ask, request, run, step, returns=ModelResponse)
+            said = response.message
+            run.meter.charge(response.usage)
+            run.say(said, conversation)
+            if run.root.listener is not None:
+                run.emit(events.UsageReported(run.path, run.meter.usage, run.meter.tool_calls))
+            calls = said.tool_calls
+            if calls:
+                results = await self._path.call_all(run, box, calls, step)
+                run.say(tool_results(*results), conversation)
+                offer.found()
+                if len(calls) == 1 and box.ends_run(calls[0].name) and not results[0].is_error:
+                    output: Any = results[0].text
+                    break
+                continue
+            try:
+                output = self._output.decode(said.text)
+                break
+            except ValueError as error:
+                repairs += 1
+                if repairs > self._repairs:
+                    raise self._invalid(run, repairs - 1, error) from None
+                run.note("repair", str(error))
+                complaint = f"Expected an answer of another form: {error}. Answer again, with the JSON only."
+                run.say(user(complaint), conversation)
+        await self._end(run)
+        return output  # type: ignore[no-any-return]
+
+    def _choice(self, step: int) -> str:
+        """A tool may be forced once; forced again and again, the model could never answer."""
+        return self._tool_choice if step == 1 or self._tool_choice == "none" else "auto"
+
+    def _told(self, run: Run[T]) -> str:
+        """What the model is told in this run."""
+        if isinstance(self._instructions, str):
+            return self._instructions
+        told: str = run.steps.note("instructions", self._instructions(run.root.deps), returns=str)
+        return told
+
+    def _invalid(self, run: Run[T], repairs: int, error: ValueError) -> OutputInvalid:
+        kind = getattr(self._output.kind, "__name__", None) or str(self._output.kind)
+        return OutputInvalid(
+            f"{run.path}: expected an output of type {kind}, got, after {repairs} repairs: {error}"
+        )
+
+    async def _ask(self, key: str, request: ModelRequest, run: Run[T], step: int) -> ModelResponse:
+        tracer, listener = run.root.tracer, run.root.listener
+        if listener is not None:
+            listener(events.StepBegan(run.path, step))
+        tell = ignore if listener is None else _telling(run.path, listener)
+        if tracer is None:
+            return await self.model.respond(request, tell)
+        name = self.model.name
+        span = tracer.begin(
+            f"chat {name}", {"gen_ai.operation.name": "chat", "gen_ai.request.model": name}, run.span
+        )
+        try:
+            response = await self.model.respond(request, tell)
+        except BaseException as error:
+            span.end(error)
+            raise
+        span.set(
+            {
+                "gen_ai.response.model": response.model,
+                "gen_ai.usage.input_tokens": response.usage.input_tokens,
+                "gen_ai.usage.output_tokens": response.usage.output_tokens,
+            }
+        )
+        span.end()
+        return response
+
+    # -- conversations
+
+    async def _begin(self, run: Run[T]) -> list[Message]:
+        """Return the conversation so far, with the task at its end."""
+        conversation = list(run.history)
+        if self._memory is not None and run.session is not None:
+            known = await run.steps.step("recall", self._recall, run.session, returns=list[Message])
+            conversation = known + conversation
+        run.say(user(run.task), conversation)
+        return conversation
+
+    async def _recall(self, key: str, session: str) -> list[Message]:
+        assert self._memory is not None
+        known = list(await self._memory.load(session))
+        if self._compaction is None:
+            return known
+        shorter = list(await self._compaction.compact(known, self._summarise))
+        if shorter != known:
+            await self._memory.replace(session, shorter, expected=len(known))
+        return shorter
+
+    async def _summarise(self, messages: Sequence[Message]) -> str:
+        request = ModelRequest(messages=[*messages, user(SUMMARISE)], settings=self._settings)
+        return (await self.model.respond(request)).message.text
+
+    async def _end(self, run: Run[T]) -> None:
+        """Keep what was said, once."""
+        if self._memory is not None and run.session is not None:
+            await run.steps.step("remember", self._remember, run.session, run.messages, returns=bool)
+
+    async def _remember(self, key: str, session: str, messages: list[Message]) -> bool:
+        assert self._memory is not None
+        await self._memory.append(session, messages)
+        return True
+
+
+@final
+class _Offer:
+    """What one run offers to its model: the agent's tools, those of the run, and, of very many, those that were
+    found.
+    """
+
+    def __init__(self, run: Run[Any], policy: ToolPolicy, search: ToolSearch | None) -> None:
+        self._run = run
+        self._policy = policy
+        self._search = search
+        self._finding: FindTools | None = None
+        self._base: Toolbox | None = None
+        self._box: Toolbox | None = None
+        self.specs: tuple[ToolSpec, ...] = ()
+        self.overview = ""
+
+    def update(self, base: Toolbox) -> Toolbox:
+        """Take what the agent has now; returns that and the tools of the run."""
+        if base is self._base:
+            assert self._box is not None
+            return self._box
+        self._base = base
+        extra = list(self._run.tools)
+        catalogue = None if self._search is None else self._search.catalogue(base)
+        if self._search is not None and catalogue is not None:
+            if self._finding is None:
+                from taut.agent.finding import FindTools  # few agents search
+
+                self._finding = FindTools(self._search)
+            self._finding.search(catalogue)
+            extra.append(self._finding)
+            self.overview = self._finding.overview
+        else:
+            self._finding = None
+        self._box = base if not extra else base.extended(extra, self._policy)
+        self._show()
+        return self._box
+
+    def found(self) -> None:
+        """Show the model what has been found."""
+        if self._finding is not None:
+            names = self._run.steps.note("found", self._finding.take(), returns=list[str])
+            if names:
+                self._finding.show(names)
+                self._show()
+
+    def _show(self) -> None:
+        assert self._box is not None
+        self.specs = self._box.specs if self._finding is None else self._finding.specs(self._box)
+
+
+def _model_of(model: Model | str, tool_mode: str | None) -> tuple[Model, bool]:
+    """Return the model, and whether it is the agent's own."""
+    if tool_mode not in (None, "native", "json_schema"):
+        raise ConfigError(f"Expected tool_mode 'native' or 'json_schema', got {tool_mode!r}")
+    if isinstance(model, str):
+        from taut.llm.open import open_model  # it knows all clients
+
+        return open_model(model, **({} if tool_mode is None else {"tool_mode": tool_mode})), True
+    if not isinstance(model, Model):
+        raise ConfigError(f"Expected a model or its name, got {type(model).__name__}")
+    if tool_mode == "json_schema":
+        from taut.llm.actions import JsonActions
+
+        return JsonActions(model), False
+    return model, False
+
+
+def _pool_of(
+    servers: Mapping[str, Any] | Sequence[str], pool: ServerPool | None
+) -> tuple[ServerPool | None, tuple[str, ...]]:
+    """Return the pool that has the servers, and their names."""
+    if isinstance(servers, str):
+        raise ConfigError(f"Expected a list of names of servers, or targets by name, got {servers!r}")
+    names = tuple(servers)
+    if isinstance(servers, Mapping):
+        if pool is not None:
+            raise ConfigError(
+                "Expected names of servers along with a pool, got targets: put them into the pool"
+            )
+        return (ServerPool(servers) if names else None), names
+    if names and pool is None:
+        raise ConfigError(f"Expected a pool that has the servers {', '.join(names)}, got none")
+    if pool is not None:
+        unknown = [name for name in names if name not in pool.names]
+        if unknown:
+            raise ConfigError(
+                f"Expected servers of the pool ({', '.join(pool.names) or 'it has none'}), got {', '.join(unknown)}"
+            )
+    return pool, names
+
+
+def _telling(path: str, emit: events.Listener) -> Callable[[ModelEvent], None]:
+    def tell(event: ModelEvent) -> None:
+        match event:
+            case TextDelta():
+                emit(events.Text(path, event.text))
+            case ThinkingDelta():
+                emit(events.Thinking(path, event.text))
+            case Restarted():
+                emit(events.Restarted(path, event.reason))
+
+    return tell
+
+
+def _unheard(topic: str, text: str) -> None:
+    """Nobody listens before there is a run; the log has it."""
+
+
+def _reading(blobs: BlobStore) -> Tool:
+    """Return the tool that reads on where a long result was cut."""
+
+    async def read_result(id: str, offset: int = 0, length: int = READ_BYTES) -> str:
+        """Read more of a result that was cut.
+
+        Args:
+            id: The id that stands where it was cut
+            offset: Where to begin, in bytes
+            length: How many bytes to read
+        """
+        if offset < 0 or length < 1:
+            raise ToolError(
+                f"Expected an offset of at least 0 and a length of at least 1, got {offset} and {length}"
+            )
+        try:
+            data = await blobs.get(id, offset, min(length, READ_BYTES))
+        except KeyError:
+            raise ToolError(f"There is no result {id!r}") from None
+        text: str = data.decode(errors="replace")
+        return text
+
+    return FunctionTool(read_result, read_only=True)

@@ -1,0 +1,349 @@
+"""What every agent is, whether it asks a model itself or is a pattern of other agents: it has a name, a life, and runs.
+
+`BaseAgent` is what patterns inherit: they implement `BaseAgent.work`, and have runs, streams, budgets, suspension and
+resumption, nesting and serving from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import uuid
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import msgspec
+
+from taut.agent import events
+from taut.agent.budget import Budget
+from taut.agent.lifecycle import AgentState, Lifecycle
+from taut.agent.result import RunResult, RunState
+from taut.agent.run import Approver, Root, Run, parts_of
+from taut.errors import AgentError, AgentStateError, ConfigError, ModelError, RunSuspended
+from taut.llm.messages import Content, Message
+from taut.steps import InProcess, Journal
+from taut.telemetry.hooks import Tracer
+
+if TYPE_CHECKING:
+    from taut.agent.state.checkpoints import CheckpointStore
+    from taut.agent.stream import RunStream
+
+__all__ = ["BaseAgent"]
+
+T = TypeVar("T")
+
+
+class BaseAgent(ABC, Generic[T]):
+    """An agent. Safe to use from many tasks, and from several threads, each with its event loop.
+
+    In each event loop it has a life of its own (`taut.agent.lifecycle`): ``async with`` keeps it ready, and what it
+    uses connected, between runs; a run without it starts the agent and stops it again.
+
+    :param name: of letters, digits, ``_`` and ``-``: it is in paths of events, names of tools and keys of steps.
+    :param budget: of each of its runs, unless the run is given another.
+    :param checkpoints: where runs are kept that are suspended or have failed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        description: str = "",
+        budget: Budget | None = None,
+        tracer: Tracer | None = None,
+        checkpoints: CheckpointStore | None = None,
+    ) -> None:
+        if not name or not all(one.isalnum() or one in "_-" for one in name):
+            raise ConfigError(f"Expected an agent's name of letters, digits, '_' and '-', got {name!r}")
+        self.name = name
+        self.description = description
+        self.budget = budget
+        self._tracer = tracer
+        self._checkpoints = checkpoints
+        self._lives: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lifecycle] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._lock = threading.Lock()
+
+    @property
+    def output_type(self) -> Any:
+        """What the output is: a type that msgspec can encode and decode."""
+        return Any
+
+    # -- what patterns implement
+
+    @abstractmethod
+    async def work(self, run: Run[T]) -> T:
+        """Do what ``run`` asks for, and return the output.
+
+        What must not happen twice goes through ``run.child`` and ``run.steps``; see `taut.steps`.
+        """
+
+    def members(self) -> Iterable[BaseAgent[Any]]:
+        """The agents that this one uses: started and stopped with it."""
+        return ()
+
+    async def open(self) -> None:
+        """Get ready, in the running loop. What fails here fails the start."""
+
+    async def close(self) -> None:
+        """Release what `open` has taken in the running loop, whole or in part."""
+
+    # -- life
+
+    def _life(self) -> Lifecycle:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            life = self._lives.get(loop)
+            if life is None:
+                life = self._lives[loop] = Lifecycle(self.name, self._open, self._close)
+            return life
+
+    @property
+    def state(self) -> AgentState:
+        """Where the agent is in its life in the running event loop."""
+        return self._life().state
+
+    async def _open(self) -> None:
+        members = self._life().members
+        for member in self.members():
+            await member._life().acquire()
+            members.append(member)
+        await self.open()
+
+    async def _close(self) -> None:
+        members = self._life().members
+        try:
+            await self.close()
+        finally:
+            while members:
+                await members.pop()._life().release()
+
+    async def __aenter__(self) -> Self:
+        await self._life().acquire()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._life().release()
+
+    async def stop(self) -> None:
+        """Stop it in this loop, whoever uses it: its runs end with `taut.errors.AgentStateError`. Twice is fine."""
+        await self._life().stop()
+
+    # -- runs
+
+    async def run(
+        self,
+        task: Content,
+        *,
+        session: str | None = None,
+        history: Sequence[Message] = (),
+        budget: Budget | None = None,
+        deps: Any = None,
+        approver: Approver | None = None,
+        listener: events.Listener | None = None,
+        run_id: str | None = None,
+    ) -> RunResult[T]:
+        """Do a task and return what came of it.
+
+        :param session: the conversation that this belongs to, where the agent has a memory.
+        :param history: what was said before, where it has none.
+        :param deps: what tools and instructions find as ``deps``; it is not part of the state.
+        :param approver: decides calls that need approval at once; without one, or where it returns None, the run is
+            suspended, and `resume` goes on from ``result.state``.
+        :param listener: gets the events of the run and of all below it; `stream` has them as an iterator.
+        :raises taut.errors.BudgetExceeded: a budget is used up; what there is, is in ``error.result``.
+        :raises taut.errors.AgentError: it ended without an output, for another reason.
+        :raises taut.errors.ModelError: the model cannot or will not answer; ``error.result.state`` can be resumed.
+        :raises asyncio.CancelledError: the calling task was cancelled; open calls were cancelled at their servers.
+        """
+        journal = Journal(run_id=run_id or str(uuid.uuid4()))
+        root = Root(journal, listener=listener, approver=approver, deps=deps, tracer=self._tracer)
+        return await self._run_root(
+            Run(
+                self,
+                parts_of(task),
+                InProcess(journal),
+                root,
+                budget=budget,
+                history=history,
+                session=session,
+            )
+        )
+
+    async def resume(
+        self,
+        state: RunState,
+        *,
+        budget: Budget | None = None,
+        deps: Any = None,
+        approver: Approver | None = None,
+        listener: events.Listener | None = None,
+    ) -> RunResult[T]:
+        """Take up a run where it ended: after a decision, with a larger budget, or once a model is back.
+
+        Steps that have been done are not done again. ``state`` is used up. Otherwise as `run`.
+
+        :raises taut.errors.ConfigError: it is the state of another agent's run.
+        """
+        if state.agent != self.name:
+            raise ConfigError(f"Expected the state of a run of {self.name}, got one of {state.agent}")
+        state.journal.waiting.clear()
+        root = Root(state.journal, listener=listener, approver=approver, deps=deps, tracer=self._tracer)
+        return await self._run_root(
+            Run(
+                self,
+                state.task,
+                InProcess(state.journal),
+                root,
+                budget=budget,
+                history=state.history,
+                session=state.session,
+            )
+        )
+
+    def stream(self, task: Content, **options: Any) -> RunStream[T]:
+        """Do a task and iterate over its events; options as for `run`.
+
+        ``async with agent.stream("...") as events: async for event in events: ...``, then ``events.result``. Leaving
+        the block early cancels the run.
+        """
+        from taut.agent.stream import RunStream  # here: it is built on this module
+
+        return RunStream(lambda listener: self.run(task, listener=listener, **options))
+
+    def stream_resumed(self, state: RunState, **options: Any) -> RunStream[T]:
+        """Take up a run and iterate over its events; options as for `resume`."""
+        from taut.agent.stream import RunStream
+
+        return RunStream(lambda listener: self.resume(state, listener=listener, **options))
+
+    def run_sync(self, task: Content, **options: Any) -> RunResult[T]:
+        """Do a task from code without an event loop, in one of its own; options as for `run`. Any thread may.
+
+        :raises taut.errors.AgentStateError: this thread runs an event loop: await `run` there.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            from taut.transport.loop import loop_factory
+
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                return runner.run(self.run(task, **options))
+        raise AgentStateError("Expected a thread without an event loop; in this one, await agent.run(...)")
+
+    # -- one run
+
+    async def _run_root(self, run: Run[T]) -> RunResult[T]:
+        try:
+            output = await self.execute(run)
+        except RunSuspended:
+            result: RunResult[T] = self._result(run, "suspended")
+            run.emit(events.Done(run.path, "suspended", None, run.meter.usage))
+            await self._keep(result)
+            return result
+        except (AgentError, ModelError) as error:
+            if error.result is None:
+                error.result = self._result(run, "failed")
+                await self._keep(error.result)
+            raise
+        result = self._result(run, "completed", output)
+        await self._keep(result)
+        return result
+
+    async def execute(self, run: Run[T]) -> T:
+        """Do the work of a run, alone or below another one: with its span, its time and its place in the agent's
+        life.
+        """
+        life = self._life()
+        await life.acquire()
+        try:
+            token = life.run_began()
+            try:
+                return await self._traced(run)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not life.was_stopped or task is None:
+                    raise
+                task.uncancel()
+                raise AgentStateError(f"{run.path}: the agent was stopped") from None
+            finally:
+                life.run_ended(token)
+        finally:
+            await life.release()
+
+    async def _traced(self, run: Run[T]) -> T:
+        tracer, span = run.root.tracer, None
+        if tracer is not None:
+            attributes = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": self.name}
+            span = run.span = tracer.begin(f"invoke_agent {self.name}", attributes, run.span)
+        try:
+            output = await run.within_time(self.work(run))
+        except BaseException as error:
+            if span is not None:
+                span.end(error)
+            if not isinstance(error, (RunSuspended, asyncio.CancelledError)):
+                run.emit(events.Failed(run.path, str(error) or type(error).__name__))
+            raise
+        if span is not None:
+            usage = run.meter.usage
+            span.set(
+                {
+                    "gen_ai.usage.input_tokens": usage.input_tokens,
+                    "gen_ai.usage.output_tokens": usage.output_tokens,
+                }
+            )
+            span.end()
+        if run.root.listener is not None:
+            run.emit(events.Done(run.path, "completed", output, run.meter.usage))
+        return output
+
+    def restored(self, output: Any) -> T:
+        """Return an output that was recorded, in its type again."""
+        converted: T = msgspec.convert(output, self.output_type)
+        return converted
+
+    def _result(self, run: Run[T], status: Any, output: Any = None) -> RunResult[T]:
+        state = None
+        if status != "completed":
+            state = RunState(
+                agent=self.name,
+                task=run.task,
+                journal=run.root.journal,
+                session=run.session,
+                history=tuple(run.history),
+                approvals=list(run.root.approvals.values()),
+                usage=run.meter.usage,
+            )
+        return RunResult(
+            run_id=run.steps.run_id,
+            agent=self.name,
+            status=status,
+            output=output,
+            messages=run.messages,
+            usage=run.meter.usage,
+            tool_calls=run.meter.tool_calls,
+            state=state,
+        )
+
+    async def _keep(self, result: RunResult[T]) -> None:
+        """Save the state of a run that has not ended well; forget it once it has."""
+        if self._checkpoints is None:
+            return
+        if result.state is None:
+            with contextlib.suppress(KeyError):
+                await self._checkpoints.remove(result.run_id)
+            return
+        await self._checkpoints.save(
+            result.run_id,
+            result.state.to_bytes(),
+            agent=self.name,
+            status=result.status,
+            waiting=[one.id for one in result.state.approvals],
+        )

@@ -1,0 +1,132 @@
+"""Tool search for an agent: of many tools, the model sees names and one-liners, and asks for the schemas that it needs.
+
+Below ``min_tools`` nothing changes. Above it, a request holds the schemas of the agent's own tools, of `find_tools`,
+and of those that were found in this run, the last ``max_found`` of them; what is found can be called in the next
+step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+from msgspec import Struct
+
+from taut import models
+from taut.agent.search import Catalogue, ToolIndex
+from taut.agent.toolbox import Toolbox
+from taut.agent.tools import Call, ServerTool, Tool
+from taut.errors import ConfigError, ToolError
+from taut.llm.messages import ToolResult
+from taut.llm.model import ToolSpec
+
+__all__ = ["FindTools", "ToolSearch"]
+
+NAME = "find_tools"
+
+
+class ToolSearch(Struct, frozen=True, kw_only=True):
+    """How an agent searches its tools.
+
+    ``overview_chars`` bounds the list of names and one-liners in the instructions; 0 leaves it out. ``embed`` adds a
+    search by meaning to that by words: see `taut.agent.search.ToolIndex`.
+    """
+
+    min_tools: int = 40
+    limit: int = 5
+    max_found: int = 20
+    overview_chars: int = 0
+    embed: Callable[[Sequence[str]], Sequence[Sequence[float]]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit < 1 or self.max_found < self.limit:
+            raise ConfigError(
+                "search: expected a limit of at least 1 and max_found of at least that, got "
+                f"{self.limit} and {self.max_found}"
+            )
+
+    def catalogue(self, box: Toolbox) -> Catalogue | None:
+        """Return what is searched of ``box``; None where there are so few tools that all can be shown."""
+        far = [entry.tool.spec for entry in box.entries.values() if isinstance(entry.tool, ServerTool)]
+        if len(far) < self.min_tools:
+            return None
+        return Catalogue(far, ToolIndex(far, embed=self.embed))
+
+
+@final
+class FindTools(Tool):
+    """The search of one run, as a tool, and what it has found."""
+
+    annotations = models.ToolAnnotations(read_only_hint=True, idempotent_hint=True)
+
+    def __init__(self, settings: ToolSearch) -> None:
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": {
+                "query": {"type": "string", "description": "What the tool should do, in a few words"},
+                "limit": {"type": "integer", "minimum": 1, "maximum": settings.max_found},
+            },
+            "required": ["query"],
+            "additionalProperties": False,
+        }
+        super().__init__(
+            ToolSpec(NAME, "Find tools by what they do. What is found can be called afterwards.", schema),
+            f"function:{NAME}",
+        )
+        self._settings = settings
+        self._catalogue: Catalogue | None = None
+        self._new: list[str] = []
+        self._found: dict[str, None] = {}
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there are so many tools that they are searched."""
+        return self._catalogue is not None
+
+    @property
+    def overview(self) -> str:
+        """What the instructions say of the tools that are not shown."""
+        if self._catalogue is None or not self._settings.overview_chars:
+            return ""
+        listed = self._catalogue.overview(self._settings.overview_chars)
+        return f"\n\nMore tools; get one with {NAME} before you call it:\n{listed}"
+
+    def search(self, catalogue: Catalogue | None) -> None:
+        """Search ``catalogue`` from now on."""
+        self._catalogue = catalogue
+
+    async def call(self, key: str, call: Call) -> ToolResult:
+        """See `Tool`."""
+        query, limit = call.call.arguments.get("query"), call.call.arguments.get("limit")
+        if not isinstance(query, str) or not query.strip():
+            raise ToolError(f"Invalid arguments for {NAME}: expected `query`, a text - at `$.query`")
+        if not isinstance(limit, int) or not 1 <= limit <= self._settings.max_found:
+            limit = self._settings.limit
+        assert self._catalogue is not None
+        found = self._catalogue.names(query, limit)
+        self._new += found
+        text = self._catalogue.describe(found) if found else "Nothing was found. Try other words."
+        return ToolResult(call.call.id, NAME, text)
+
+    def take(self) -> list[str]:
+        """Return what has been found since it was asked for last."""
+        new, self._new = self._new, []
+        return new
+
+    def show(self, names: Sequence[str]) -> None:
+        """Show these tools to the model from now on, and those that were found first no more, where there are too
+        many.
+        """
+        for name in names:
+            self._found.pop(name, None)
+            self._found[name] = None
+        while len(self._found) > self._settings.max_found:
+            del self._found[next(iter(self._found))]
+
+    def specs(self, box: Toolbox) -> tuple[ToolSpec, ...]:
+        """Return what the model is shown of ``box``."""
+        return tuple(
+            entry.tool.spec
+            for name, entry in box.entries.items()
+            if not isinstance(entry.tool, ServerTool) or name in self._found
+        )

@@ -1,0 +1,317 @@
+"""What an agent can call: functions, tools of MCP servers, other agents. To a model, and to policies, they are all
+the same.
+
+A tool has the name that the model sees, and a `Tool.call` that returns a `ToolResult` and may raise: what a failure
+means is for the path of all calls to say (`taut.agent.path`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, final
+
+import msgspec
+
+from taut import models
+from taut.agent import events
+from taut.agent.result import RunResult
+from taut.errors import ConfigError, ToolError
+from taut.llm.messages import Audio, Image, Text, ToolCall, ToolResult
+from taut.llm.model import ToolSpec
+from taut.mcp.function import Function, InvalidArguments
+
+if TYPE_CHECKING:
+    from taut.agent.base import BaseAgent
+    from taut.agent.run import Run
+    from taut.client.pool import ServerLease
+    from taut.telemetry.hooks import Span
+
+__all__ = ["AgentTool", "Call", "FunctionTool", "ServerTool", "Tool", "ToolContext"]
+
+#: Where an MCP tool finds the key that tells one call from another, however often it is sent.
+IDEMPOTENCY_KEY = "dev.taut/idempotency-key"
+
+
+@final
+class Call:
+    """One call under way.
+
+    ``place`` tells it from all other calls of ``run``; ``key``, which it gets when it is made, from all calls there
+    are. ``replay``: it may be sent again if it may have arrived.
+    """
+
+    __slots__ = ("call", "key", "place", "replay", "run", "span", "timeout_s")
+
+    def __init__(
+        self, call: ToolCall, run: Run[Any], place: str, *, timeout_s: float | None, replay: bool
+    ) -> None:
+        self.call = call
+        self.run = run
+        self.place = place
+        self.key = ""
+        self.timeout_s = timeout_s
+        self.replay = replay
+        self.span: Span | None = run.span
+
+    def progress(self, progress: float, total: float | None = None, message: str = "") -> None:
+        """Tell how far the call is."""
+        run = self.run
+        run.emit(events.ToolProgress(run.path, self.call.id, self.call.name, progress, total, message))
+
+
+@final
+class ToolContext:
+    """What a function that is a tool may ask for: annotate a parameter with this class, and it is passed.
+
+    ``deps`` is what the run was given, ``key`` tells this call from all others, even if it is made again after a crash.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    @property
+    def deps(self) -> Any:
+        """What the run was given as ``deps``."""
+        return self._call.run.root.deps
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of the call."""
+        return self._call.key
+
+    @property
+    def run(self) -> Run[Any]:
+        """The run that the call belongs to: for tools that run agents themselves."""
+        return self._call.run
+
+    def progress(self, progress: float, total: float | None = None, message: str = "") -> None:
+        """Tell how far the call is."""
+        self._call.progress(progress, total, message)
+
+
+class Tool(ABC):
+    """Something that a model can call.
+
+    - ``spec``: what the model sees; its name is unique within the agent;
+    - ``origin``: where it is from, for policies and logs: ``function:NAME``, ``agent:NAME``, ``SERVER:NAME``;
+    - ``annotations``: what its author says of it; a server's word, to be believed where the server is trusted;
+    - ``definition``: what must not change unnoticed (`taut.agent.pins`); None for what is ours;
+    - ``has_steps``: it has steps of its own, so that a call of it is not one step;
+    - ``times_itself``: it ends a call by its timeout itself;
+    - ``ends_run``: a call of it, alone, is the end of the run: its result is the output.
+    """
+
+    annotations: models.ToolAnnotations | None = None
+    definition: models.Tool | None = None
+    has_steps = False
+    times_itself = False
+    ends_run = False
+
+    def __init__(self, spec: ToolSpec, origin: str) -> None:
+        self.spec = spec
+        self.origin = origin
+
+    @property
+    def name(self) -> str:
+        """The name that the model sees."""
+        return self.spec.name
+
+    @abstractmethod
+    async def call(self, key: str, call: Call) -> ToolResult:
+        """Make one call; ``key`` is the same for each attempt at it.
+
+        :raises taut.errors.ToolError: it failed, and the model may know why.
+        """
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} of {self.origin}>"
+
+
+@final
+class FunctionTool(Tool):
+    """A Python function. A plain one runs in the event loop's thread, or in another with ``thread``."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        thread: bool = False,
+        read_only: bool = False,
+        idempotent: bool = False,
+        ends_run: bool = False,
+    ) -> None:
+        compiled = Function.compile(function, name=name, context_type=ToolContext, structured=False)
+        if thread and compiled.is_async:
+            raise ConfigError(f"Tool {compiled.name} is async: thread=True is for plain functions")
+        super().__init__(
+            ToolSpec(compiled.name, description or compiled.description or "", compiled.input_schema),
+            f"function:{compiled.name}",
+        )
+        self._function = compiled
+        self._thread = thread
+        self.ends_run = ends_run
+        self.annotations = models.ToolAnnotations(
+            read_only_hint=read_only, idempotent_hint=idempotent or read_only
+        )
+
+    async def call(self, key: str, call: Call) -> ToolResult:
+        """See `Tool`."""
+        function = self._function
+        try:
+            decoded = function.decode(msgspec.json.encode(call.call.arguments))
+        except InvalidArguments as error:
+            raise ToolError(f"Invalid arguments for {self.name}: {error}") from None
+        context = None if function.context_parameter is None else ToolContext(call)
+        if self._thread:
+            value = await asyncio.to_thread(function.call, decoded, context)
+        else:
+            # In a context of its own: what one call sets, the next must not find.
+            value = contextvars.copy_context().run(function.call, decoded, context)
+        if function.is_async or asyncio.iscoroutine(value):
+            value = await value
+        return ToolResult(call.call.id, self.name, content_of(value))
+
+
+@final
+class ServerTool(Tool):
+    """A tool of an MCP server. The server ends a call by its timeout, and hears of cancellation."""
+
+    times_itself = True
+
+    def __init__(self, name: str, server: str, tool: models.Tool, lease: ServerLease) -> None:
+        description = tool.description or tool.title or ""
+        super().__init__(ToolSpec(name, description, tool.input_schema), f"{server}:{tool.name}")
+        self.annotations = tool.annotations or None
+        self.definition = tool
+        self._tool_name = tool.name
+        self._lease = lease
+
+    async def call(self, key: str, call: Call) -> ToolResult:
+        """See `Tool`."""
+        options: dict[str, Any] = {}
+        if call.timeout_s is not None:
+            options["timeout_s"] = call.timeout_s
+        if call.run.root.listener is not None:
+            options["on_progress"] = lambda said: call.progress(
+                said.progress, said.total or None, said.message or ""
+            )
+        meta: dict[str, Any] = {IDEMPOTENCY_KEY: key}
+        span = call.span
+        if span is not None and span.traceparent is not None:
+            meta["traceparent"] = span.traceparent
+        result = await self._lease.call_tool(
+            self._tool_name, call.call.arguments, replay=call.replay, meta=meta, **options
+        )
+        return ToolResult(call.call.id, self.name, content_of_result(result), result.is_error is True)
+
+
+@final
+class AgentTool(Tool):
+    """An agent as a tool: it gets a task in words, and its output is the result."""
+
+    has_steps = True
+
+    def __init__(
+        self, agent: BaseAgent[Any], *, name: str | None = None, description: str | None = None
+    ) -> None:
+        schema = {
+            "type": "object",
+            "properties": {
+                "task": {"type": "string", "description": "What to do, with all that is needed to do it"}
+            },
+            "required": ["task"],
+            "additionalProperties": False,
+        }
+        text = description or agent.description or f"Hand a task to the agent {agent.name}"
+        super().__init__(ToolSpec(name or agent.name, text, schema), f"agent:{agent.name}")
+        self.agent = agent
+
+    async def call(self, key: str, call: Call) -> ToolResult:
+        """See `Tool`."""
+        task = call.call.arguments.get("task")
+        if not isinstance(task, str) or not task:
+            raise ToolError(f"Invalid arguments for {self.name}: expected `task`, a text - at `$.task`")
+        result = await call.run.settle(self.agent, task, place=call.place)
+        if not isinstance(result, RunResult):
+            raise ToolError(f"{self.agent.name} failed: {result.error}")
+        return ToolResult(call.call.id, self.name, result.text)
+
+
+# -- contents
+
+
+def content_of(value: Any) -> str | tuple[Text | Image | Audio, ...]:
+    """Return what a model sees of a function's result: text as it is, parts as they are, all else as JSON."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "done"
+    if isinstance(value, (Text, Image, Audio)):
+        return (value,)
+    if isinstance(value, models.CallToolResult):
+        return content_of_result(value)
+    if (
+        isinstance(value, (list, tuple))
+        and value
+        and all(isinstance(one, (Text, Image, Audio)) for one in value)
+    ):
+        return tuple(value)
+    try:
+        return msgspec.json.encode(value).decode()
+    except TypeError:
+        return str(value)
+
+
+def content_of_result(result: models.CallToolResult) -> str | tuple[Text | Image | Audio, ...]:
+    """Return what a model sees of a server's result: its content blocks, or its structured content without any."""
+    blocks = result.content
+    if len(blocks) == 1 and type(blocks[0]) is models.TextContent:
+        return blocks[0].text
+    if not blocks:
+        if result.structured_content is msgspec.UNSET:
+            return "failed" if result.is_error is True else "done"
+        return msgspec.json.encode(result.structured_content).decode()
+    parts = tuple(_part_of(block) for block in blocks)
+    if all(isinstance(part, Text) for part in parts):
+        return "\n".join(part.text for part in parts if isinstance(part, Text))
+    return parts
+
+
+def _part_of(block: models.ContentBlock) -> Text | Image | Audio:
+    match block:
+        case models.TextContent():
+            return Text(block.text)
+        case models.ImageContent():
+            return Image(block.data, block.mime_type)
+        case models.AudioContent():
+            return Audio(block.data, block.mime_type)
+        case models.ResourceLink():
+            about = f": {block.description}" if block.description else ""
+            return Text(f"[resource {block.name} at {block.uri}{about}]")
+        case models.EmbeddedResource():
+            resource = block.resource
+            if resource.text is not msgspec.UNSET:
+                return Text(str(resource.text))
+            kind = resource.mime_type or "binary"
+            if str(kind).startswith("image/"):
+                return Image(str(resource.blob), str(kind))
+            return Text(f"[resource {resource.uri}, {kind}, {len(resource.to_bytes())} bytes]")
+    return Text(f"[content of type {block.type}]")
+
+
+def tool_of(source: Any, agents: type[Any]) -> Tool:
+    """Return what is given as a tool as one: a tool, an agent (``agents`` is their class), or a function."""
+    if isinstance(source, Tool):
+        return source
+    if isinstance(source, agents):
+        return AgentTool(source)
+    if callable(source):
+        return FunctionTool(source)
+    raise ConfigError(f"Expected a tool, a function or an agent, got {type(source).__name__}")
