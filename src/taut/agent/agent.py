@@ -15,13 +15,11 @@ from taut.agent.base import BaseAgent
 from taut.agent.budget import Budget
 from taut.agent.output import OutputType
 from taut.agent.path import CallPath
-from taut.agent.pins import Pins
 from taut.agent.policy import ToolPolicy
 from taut.agent.run import Run
 from taut.agent.supply import ToolSupply
 from taut.agent.toolbox import Toolbox
 from taut.agent.tools import AgentTool, FunctionTool, Tool, tool_of
-from taut.client.pool import ServerPool
 from taut.errors import ConfigError, OutputInvalid, ToolError
 from taut.llm.messages import Message, tool_results, user
 from taut.llm.model import (
@@ -40,10 +38,12 @@ from taut.telemetry.hooks import Tracer
 
 if TYPE_CHECKING:
     from taut.agent.finding import FindTools, ToolSearch
+    from taut.agent.pins import Pins
     from taut.agent.state.blobs import BlobStore
     from taut.agent.state.checkpoints import CheckpointStore
     from taut.agent.state.compaction import Compaction
     from taut.agent.state.memory import MemoryStore
+    from taut.client.pool import ServerPool
 
 __all__ = ["Agent"]
 
@@ -378,7 +378,11 @@ def _pool_of(
             raise ConfigError(
                 "Expected names of servers along with a pool, got targets: put them into the pool"
             )
-        return (ServerPool(servers) if names else None), names
+        if not names:
+            return None, ()
+        from taut.client.pool import ServerPool  # here: an agent without servers does not load a client
+
+        return ServerPool(servers), names
     if names and pool is None:
         raise ConfigError(f"Expected a pool that has the servers {', '.join(names)}, got none")
     if pool is not None:

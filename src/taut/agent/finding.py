@@ -12,10 +12,10 @@ from typing import Any, final
 
 from msgspec import Struct
 
-from taut import models
 from taut.agent.search import Catalogue, ToolIndex
+from taut.agent.server_tool import ServerTool
 from taut.agent.toolbox import Toolbox
-from taut.agent.tools import Call, ServerTool, Tool
+from taut.agent.tools import Call, Hints, Tool
 from taut.errors import ConfigError, ToolError
 from taut.llm.messages import ToolResult
 from taut.llm.model import ToolSpec
@@ -57,7 +57,7 @@ class ToolSearch(Struct, frozen=True, kw_only=True):
 class FindTools(Tool):
     """The search of one run, as a tool, and what it has found."""
 
-    annotations = models.ToolAnnotations(read_only_hint=True, idempotent_hint=True)
+    hints = Hints(read_only=True, idempotent=True)
 
     def __init__(self, settings: ToolSearch) -> None:
         schema: dict[str, Any] = {

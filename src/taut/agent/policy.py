@@ -91,11 +91,10 @@ class ToolPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
 
     def rules(self, tool: Tool) -> Rules:
         """Return what applies to the calls of ``tool``."""
-        hints = tool.annotations
         server = tool.origin.partition(":")[0]
         trusted = server in ("function", "agent") or any(fnmatchcase(server, one) for one in self.trust)
-        reads = hints is not None and trusted and hints.read_only_hint is True
-        repeats = hints is not None and trusted and hints.idempotent_hint is True
+        reads = trusted and tool.hints.read_only
+        repeats = trusted and tool.hints.idempotent
         idempotent = reads or repeats or _matches(self.idempotent, tool)
         retry = ONCE
         if idempotent and self.retries:

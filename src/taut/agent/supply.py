@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import final
+from typing import TYPE_CHECKING, final
 
-from taut import models
 from taut.agent.concurrent import gather
-from taut.agent.pins import Pins, check_pins
 from taut.agent.policy import ToolPolicy
 from taut.agent.toolbox import Toolbox, names_of
-from taut.agent.tools import ServerTool, Tool
-from taut.client.pool import ServerConfig, ServerLease, ServerPool
+from taut.agent.tools import Tool
 from taut.errors import TautError
+
+if TYPE_CHECKING:
+    from taut import models
+    from taut.agent.pins import Pins
+    from taut.client.pool import ServerLease, ServerPool
 
 __all__ = ["ToolSupply"]
 
@@ -75,8 +77,10 @@ class ToolSupply:
 
     def _is_required(self, name: str) -> bool:
         assert self._pool is not None
-        config = self._pool.servers[name]
-        return not isinstance(config, ServerConfig) or config.required
+        required: bool = getattr(
+            self._pool.servers[name], "required", True
+        )  # a bare target says nothing of it
+        return required
 
     async def _list(self, name: str, note: Callable[[str, str], None]) -> Sequence[models.Tool] | None:
         lease = self._leases[name]
@@ -92,8 +96,14 @@ class ToolSupply:
     def _judged(
         self, servers: Mapping[str, Sequence[models.Tool]], note: Callable[[str, str], None]
     ) -> Toolbox:
-        names = names_of(servers)
         tools: list[Tool] = list(self._own)
+        if not servers:
+            return Toolbox(tools, self._policy)
+        # Here: only an agent with servers needs them.
+        from taut.agent.pins import check_pins
+        from taut.agent.server_tool import ServerTool
+
+        names = names_of(servers)
         refused: dict[str, str] = {}
         for server, listed in servers.items():
             changed = {} if self._pins is None else check_pins(self._pins, server, listed)

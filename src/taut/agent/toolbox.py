@@ -7,18 +7,19 @@ it gets a suffix that depends on the tool alone.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
-from taut import models
 from taut.agent.policy import Rules, ToolPolicy
 from taut.agent.tools import Tool
 from taut.errors import ConfigError
 from taut.llm.model import ToolSpec
+
+if TYPE_CHECKING:
+    from taut import models
 
 __all__ = ["Entry", "Toolbox", "names_of"]
 
@@ -83,6 +84,8 @@ class Toolbox:
         """Return what a model is told that calls ``name``, which is not there."""
         if name in self.refused:
             return f"The tool {name} cannot be used: {self.refused[name]}."
+        import difflib  # models rarely call what is not there
+
         near = difflib.get_close_matches(name, self.entries, n=3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         return f"There is no tool {name!r}.{hint}"

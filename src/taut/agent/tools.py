@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, final
 
 import msgspec
 
-from taut import models
 from taut.agent import events
 from taut.agent.result import RunResult
 from taut.errors import ConfigError, ToolError
@@ -26,13 +25,9 @@ from taut.mcp.function import Function, InvalidArguments
 if TYPE_CHECKING:
     from taut.agent.base import BaseAgent
     from taut.agent.run import Run
-    from taut.client.pool import ServerLease
     from taut.telemetry.hooks import Span
 
-__all__ = ["AgentTool", "Call", "FunctionTool", "ServerTool", "Tool", "ToolContext"]
-
-#: Where an MCP tool finds the key that tells one call from another, however often it is sent.
-IDEMPOTENCY_KEY = "dev.taut/idempotency-key"
+__all__ = ["AgentTool", "Call", "FunctionTool", "Hints", "Tool", "ToolContext"]
 
 
 @final
@@ -94,20 +89,25 @@ class ToolContext:
         self._call.progress(progress, total, message)
 
 
+class Hints(msgspec.Struct, frozen=True):
+    """What is said of a tool: that it changes nothing, and that calling it twice is calling it once."""
+
+    read_only: bool = False
+    idempotent: bool = False
+
+
 class Tool(ABC):
     """Something that a model can call.
 
     - ``spec``: what the model sees; its name is unique within the agent;
     - ``origin``: where it is from, for policies and logs: ``function:NAME``, ``agent:NAME``, ``SERVER:NAME``;
-    - ``annotations``: what its author says of it; a server's word, to be believed where the server is trusted;
-    - ``definition``: what must not change unnoticed (`taut.agent.pins`); None for what is ours;
+    - ``hints``: what its author says of it; a server's word is to be believed where the server is trusted;
     - ``has_steps``: it has steps of its own, so that a call of it is not one step;
     - ``times_itself``: it ends a call by its timeout itself;
     - ``ends_run``: a call of it, alone, is the end of the run: its result is the output.
     """
 
-    annotations: models.ToolAnnotations | None = None
-    definition: models.Tool | None = None
+    hints = Hints()
     has_steps = False
     times_itself = False
     ends_run = False
@@ -157,9 +157,7 @@ class FunctionTool(Tool):
         self._function = compiled
         self._thread = thread
         self.ends_run = ends_run
-        self.annotations = models.ToolAnnotations(
-            read_only_hint=read_only, idempotent_hint=idempotent or read_only
-        )
+        self.hints = Hints(read_only, idempotent or read_only)
 
     async def call(self, key: str, call: Call) -> ToolResult:
         """See `Tool`."""
@@ -177,39 +175,6 @@ class FunctionTool(Tool):
         if function.is_async or asyncio.iscoroutine(value):
             value = await value
         return ToolResult(call.call.id, self.name, content_of(value))
-
-
-@final
-class ServerTool(Tool):
-    """A tool of an MCP server. The server ends a call by its timeout, and hears of cancellation."""
-
-    times_itself = True
-
-    def __init__(self, name: str, server: str, tool: models.Tool, lease: ServerLease) -> None:
-        description = tool.description or tool.title or ""
-        super().__init__(ToolSpec(name, description, tool.input_schema), f"{server}:{tool.name}")
-        self.annotations = tool.annotations or None
-        self.definition = tool
-        self._tool_name = tool.name
-        self._lease = lease
-
-    async def call(self, key: str, call: Call) -> ToolResult:
-        """See `Tool`."""
-        options: dict[str, Any] = {}
-        if call.timeout_s is not None:
-            options["timeout_s"] = call.timeout_s
-        if call.run.root.listener is not None:
-            options["on_progress"] = lambda said: call.progress(
-                said.progress, said.total or None, said.message or ""
-            )
-        meta: dict[str, Any] = {IDEMPOTENCY_KEY: key}
-        span = call.span
-        if span is not None and span.traceparent is not None:
-            meta["traceparent"] = span.traceparent
-        result = await self._lease.call_tool(
-            self._tool_name, call.call.arguments, replay=call.replay, meta=meta, **options
-        )
-        return ToolResult(call.call.id, self.name, content_of_result(result), result.is_error is True)
 
 
 @final
@@ -255,8 +220,6 @@ def content_of(value: Any) -> str | tuple[Text | Image | Audio, ...]:
         return "done"
     if isinstance(value, (Text, Image, Audio)):
         return (value,)
-    if isinstance(value, models.CallToolResult):
-        return content_of_result(value)
     if (
         isinstance(value, (list, tuple))
         and value
@@ -267,43 +230,6 @@ def content_of(value: Any) -> str | tuple[Text | Image | Audio, ...]:
         return msgspec.json.encode(value).decode()
     except TypeError:
         return str(value)
-
-
-def content_of_result(result: models.CallToolResult) -> str | tuple[Text | Image | Audio, ...]:
-    """Return what a model sees of a server's result: its content blocks, or its structured content without any."""
-    blocks = result.content
-    if len(blocks) == 1 and type(blocks[0]) is models.TextContent:
-        return blocks[0].text
-    if not blocks:
-        if result.structured_content is msgspec.UNSET:
-            return "failed" if result.is_error is True else "done"
-        return msgspec.json.encode(result.structured_content).decode()
-    parts = tuple(_part_of(block) for block in blocks)
-    if all(isinstance(part, Text) for part in parts):
-        return "\n".join(part.text for part in parts if isinstance(part, Text))
-    return parts
-
-
-def _part_of(block: models.ContentBlock) -> Text | Image | Audio:
-    match block:
-        case models.TextContent():
-            return Text(block.text)
-        case models.ImageContent():
-            return Image(block.data, block.mime_type)
-        case models.AudioContent():
-            return Audio(block.data, block.mime_type)
-        case models.ResourceLink():
-            about = f": {block.description}" if block.description else ""
-            return Text(f"[resource {block.name} at {block.uri}{about}]")
-        case models.EmbeddedResource():
-            resource = block.resource
-            if resource.text is not msgspec.UNSET:
-                return Text(str(resource.text))
-            kind = resource.mime_type or "binary"
-            if str(kind).startswith("image/"):
-                return Image(str(resource.blob), str(kind))
-            return Text(f"[resource {resource.uri}, {kind}, {len(resource.to_bytes())} bytes]")
-    return Text(f"[content of type {block.type}]")
 
 
 def tool_of(source: Any, agents: type[Any]) -> Tool:
