@@ -8,7 +8,7 @@
 # What makes uvicorn and aiohttp fast (speedups.txt) goes into every Python one, so that the HTTP benchmark compares
 # servers at their best.
 #
-#   scripts/peers.sh [mcp2] [mcp1] [fastmcp] [tiny] [node]      (default: all of them)
+#   scripts/peers.sh [mcp2] [mcp1] [fastmcp] [tiny] [agents] [node]      (default: all but agents)
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -49,8 +49,8 @@ node() {
 [ $# -gt 0 ] || set -- mcp2 mcp1 fastmcp tiny node
 for peer in "$@"; do
     case $peer in
-        mcp1 | mcp2 | fastmcp | tiny) venv "$peer" ;;
+        mcp1 | mcp2 | fastmcp | tiny | agents) venv "$peer" ;;
         node) node ;;
-        *) echo "peers: expected mcp2, mcp1, fastmcp, tiny or node, got $peer" >&2; exit 2 ;;
+        *) echo "peers: expected mcp2, mcp1, fastmcp, tiny, agents or node, got $peer" >&2; exit 2 ;;
     esac
 done
