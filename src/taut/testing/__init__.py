@@ -1,0 +1,54 @@
+"""Tests without a model: models that say what a test wants."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from taut.testing.answering import AnsweringModel
+    from taut.testing.answers import Answer, call
+    from taut.testing.chaos import ChaosModel
+    from taut.testing.echo import EchoModel
+    from taut.testing.examples import example
+    from taut.testing.function_model import FunctionModel
+    from taut.testing.replay import RecordingModel, ReplayModel
+    from taut.testing.scripted import KeyedModel, ScriptedModel
+
+__all__ = [
+    "Answer",
+    "AnsweringModel",
+    "ChaosModel",
+    "EchoModel",
+    "FunctionModel",
+    "KeyedModel",
+    "RecordingModel",
+    "ReplayModel",
+    "ScriptedModel",
+    "call",
+    "example",
+]
+
+#: Loaded when it is first asked for.
+_HOMES = {
+    "Answer": "taut.testing.answers",
+    "AnsweringModel": "taut.testing.answering",
+    "ChaosModel": "taut.testing.chaos",
+    "EchoModel": "taut.testing.echo",
+    "FunctionModel": "taut.testing.function_model",
+    "KeyedModel": "taut.testing.scripted",
+    "RecordingModel": "taut.testing.replay",
+    "ReplayModel": "taut.testing.replay",
+    "ScriptedModel": "taut.testing.scripted",
+    "call": "taut.testing.answers",
+    "example": "taut.testing.examples",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'taut.testing' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
