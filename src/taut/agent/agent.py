@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
+from msgspec import Struct
+
 from taut.agent import events
 from taut.agent.base import BaseAgent
 from taut.agent.budget import Budget
@@ -21,7 +23,7 @@ from taut.agent.supply import ToolSupply
 from taut.agent.toolbox import Toolbox
 from taut.agent.tools import AgentTool, FunctionTool, Tool, tool_of
 from taut.errors import ConfigError, OutputInvalid, ToolError
-from taut.llm.messages import Message, tool_results, user
+from taut.llm.messages import Message, Usage, tool_results, user
 from taut.llm.model import (
     Model,
     ModelEvent,
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from taut.agent.state.blobs import BlobStore
     from taut.agent.state.checkpoints import CheckpointStore
     from taut.agent.state.compaction import Compaction
-    from taut.agent.state.memory import MemoryStore
+    from taut.agent.state.conversations import ConversationStore
     from taut.client.pool import ServerPool
 
 __all__ = ["Agent"]
@@ -55,10 +57,6 @@ Instructions: TypeAlias = "str | Callable[[Any], str]"
 READ_BYTES = 20_000
 #: Requests to the model in one run of an agent without a budget.
 MODEL_CALLS = 50
-SUMMARISE = (
-    "Summarise this conversation for yourself: what was asked, what was found and decided, what is open. "
-    "Keep names, numbers and identifiers as they are."
-)
 
 
 class Agent(BaseAgent[T]):
@@ -103,7 +101,7 @@ class Agent(BaseAgent[T]):
         policy: ToolPolicy | None = None,
         pins: Pins | None = None,
         search: ToolSearch | None = None,
-        memory: MemoryStore | None = None,
+        memory: ConversationStore | None = None,
         compaction: Compaction | None = None,
         blobs: BlobStore | None = None,
         budget: Budget | None = None,
@@ -202,6 +200,7 @@ class Agent(BaseAgent[T]):
                 results = await self._path.call_all(run, box, calls, step)
                 run.say(tool_results(*results), conversation)
                 offer.found()
+                await self._shorten(run, conversation, response.usage.input_tokens)
                 if len(calls) == 1 and box.ends_run(calls[0].name) and not results[0].is_error:
                     output: Any = results[0].text
                     break
@@ -268,24 +267,47 @@ class Agent(BaseAgent[T]):
         """Return the conversation so far, with the task at its end."""
         conversation = list(run.history)
         if self._memory is not None and run.session is not None:
-            known = await run.steps.step("recall", self._recall, run.session, returns=list[Message])
-            conversation = known + conversation
+            recalled = await run.steps.step("recall", self._recall, run.session, returns=_Recalled)
+            run.meter.charge(recalled.usage)
+            conversation = recalled.messages + conversation
         run.say(user(run.task), conversation)
         return conversation
 
-    async def _recall(self, key: str, session: str) -> list[Message]:
+    async def _recall(self, key: str, session: str) -> _Recalled:
         assert self._memory is not None
-        known = list(await self._memory.load(session))
+        known = await self._memory.load(session)
         if self._compaction is None:
-            return known
-        shorter = list(await self._compaction.compact(known, self._summarise))
-        if shorter != known:
-            await self._memory.replace(session, shorter, expected=len(known))
+            return _Recalled(known)
+        shorter = await self._compact(key, known, None)
+        if shorter.messages != known:
+            await self._memory.replace(session, shorter.messages, expected=len(known))
         return shorter
 
-    async def _summarise(self, messages: Sequence[Message]) -> str:
-        request = ModelRequest(messages=[*messages, user(SUMMARISE)], settings=self._settings)
-        return (await self.model.respond(request)).message.text
+    async def _compact(self, key: str, messages: Sequence[Message], tokens: int | None) -> _Recalled:
+        """Return the messages as they are to go on; ``tokens`` is what the model has counted, if it has."""
+        assert self._compaction is not None
+        used: list[Usage] = []
+
+        async def summarise(older: Sequence[Message]) -> str:
+            from taut.agent.state.compaction import SUMMARY_INSTRUCTIONS, transcript  # most runs are short
+
+            request = ModelRequest(
+                messages=[user(transcript(older))], instructions=SUMMARY_INSTRUCTIONS, settings=self._settings
+            )
+            response = await self.model.respond(request)
+            used.append(response.usage)
+            return response.message.text
+
+        shorter = await self._compaction.compact(messages, summarise, tokens=tokens)
+        return _Recalled(shorter, used[0] if used else Usage())
+
+    async def _shorten(self, run: Run[T], conversation: list[Message], tokens: int) -> None:
+        """Compact the conversation in place, if it has become too long for the next request."""
+        if self._compaction is None or tokens <= self._compaction.max_tokens:
+            return
+        shorter = await run.steps.step("compact", self._compact, conversation, tokens, returns=_Recalled)
+        run.meter.charge(shorter.usage)
+        conversation[:] = shorter.messages
 
     async def _end(self, run: Run[T]) -> None:
         """Keep what was said, once."""
@@ -294,8 +316,16 @@ class Agent(BaseAgent[T]):
 
     async def _remember(self, key: str, session: str, messages: list[Message]) -> bool:
         assert self._memory is not None
-        await self._memory.append(session, messages)
+        # What others have said in this session meanwhile stands before it.
+        await self._memory.append(session, messages, expected=None)
         return True
+
+
+class _Recalled(Struct, frozen=True):
+    """A conversation, and what it has cost to make it shorter."""
+
+    messages: list[Message]
+    usage: Usage = Usage()
 
 
 @final
@@ -414,6 +444,8 @@ def _unheard(topic: str, text: str) -> None:
 def _reading(blobs: BlobStore) -> Tool:
     """Return the tool that reads on where a long result was cut."""
 
+    from taut.agent.state.errors import BlobNotFound  # with the store itself
+
     async def read_result(id: str, offset: int = 0, length: int = READ_BYTES) -> str:
         """Read more of a result that was cut.
 
@@ -428,7 +460,7 @@ def _reading(blobs: BlobStore) -> Tool:
             )
         try:
             data = await blobs.get(id, offset, min(length, READ_BYTES))
-        except KeyError:
+        except BlobNotFound:
             raise ToolError(f"There is no result {id!r}") from None
         text: str = data.decode(errors="replace")
         return text

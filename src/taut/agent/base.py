@@ -7,8 +7,8 @@ resumption, nesting and serving from here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
+import time
 import uuid
 import weakref
 from abc import ABC, abstractmethod
@@ -337,13 +337,17 @@ class BaseAgent(ABC, Generic[T]):
         if self._checkpoints is None:
             return
         if result.state is None:
-            with contextlib.suppress(KeyError):
-                await self._checkpoints.remove(result.run_id)
+            await self._checkpoints.remove(result.run_id)
             return
-        await self._checkpoints.save(
-            result.run_id,
-            result.state.to_bytes(),
+        from taut.agent.state.checkpoints import Checkpoint  # with the store
+
+        now = time.time()
+        checkpoint = Checkpoint(
+            run_id=result.run_id,
             agent=self.name,
             status=result.status,
-            waiting=[one.id for one in result.state.approvals],
+            created=now,
+            updated=now,
+            waiting=tuple(one.id for one in result.state.approvals),
         )
+        await self._checkpoints.save(checkpoint, result.state.to_bytes())

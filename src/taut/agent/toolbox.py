@@ -86,7 +86,7 @@ class Toolbox:
             return f"The tool {name} cannot be used: {self.refused[name]}."
         import difflib  # models rarely call what is not there
 
-        near = difflib.get_close_matches(name, self.entries, n=3)
+        near = difflib.get_close_matches(name, self.entries, n=3, cutoff=0.85)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         return f"There is no tool {name!r}.{hint}"
 
