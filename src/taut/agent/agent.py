@@ -298,7 +298,9 @@ class Agent(BaseAgent[T]):
             used.append(response.usage)
             return response.message.text
 
-        shorter = await self._compaction.compact(messages, summarise, tokens=tokens)
+        # What the model has counted were the messages before its answer and the results of its calls.
+        counted = None if tokens is None else len(messages) - 2
+        shorter = await self._compaction.compact(messages, summarise, tokens=tokens, counted=counted)
         return _Recalled(shorter, used[0] if used else Usage())
 
     async def _shorten(self, run: Run[T], conversation: list[Message], tokens: int) -> None:
