@@ -29,13 +29,14 @@ class SQLiteFile:
     """The file at ``path``, opened when it is first used, and again when it is used after `close`.
 
     Work is a function of the connection. It runs in the file's thread, where it may be under way, or be done, when its
-    caller is cancelled. What it raises is raised; what SQLite raises is a `ConfigError` that names the file.
+    caller is cancelled. What it raises is raised; what SQLite raises is a `ConfigError` that names the file. It fetches
+    all rows that it selects before it does something with them that may fail: a cursor that is left behind, in the
+    traceback, holds the file at that moment.
 
     :param holds: what is kept in it, for errors and for the thread's name.
     :param schema: statements that do nothing where they have been run before.
     :param version: its ``user_version``; 0 is that of a new file.
     :param application: its ``application_id``, which tells files of one version apart.
-    :param prepare: what is to be done in the transaction that opens the file; what it raises is a refusal.
     :param busy_s: how long a transaction waits for those of other processes.
     """
 
@@ -47,7 +48,6 @@ class SQLiteFile:
         schema: str,
         version: int,
         application: int = 0,
-        prepare: Callable[[sqlite3.Connection], None] | None = None,
         busy_s: float = 5.0,
     ) -> None:
         self._path = os.fspath(path)
@@ -55,7 +55,6 @@ class SQLiteFile:
         self._schema = schema
         self._version = version
         self._application = application
-        self._prepare = prepare
         self._busy_s = busy_s
         self._lock = threading.Lock()
         self._thread: ThreadPoolExecutor | None = None
@@ -87,7 +86,10 @@ class SQLiteFile:
         def rewrite(file: sqlite3.Connection) -> None:
             file.execute("VACUUM")
             # Until then the journal has the new pages, and the file the old ones.
-            file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if count(file, "PRAGMA wal_checkpoint(TRUNCATE)"):
+                raise sqlite3.OperationalError(
+                    "what was overwritten cannot be wiped while others use the file"
+                )
 
         await self._run(rewrite, None)
 
@@ -145,8 +147,6 @@ class SQLiteFile:
                     file.execute(statement)
                 file.execute(f"PRAGMA user_version = {self._version}")
                 file.execute(f"PRAGMA application_id = {self._application}")
-                if self._prepare is not None:
-                    self._prepare(file)
         except BaseException:
             file.close()
             raise

@@ -121,7 +121,9 @@ class SQLiteTaskStore:
     async def owned(self, owner: str) -> list[TaskRecord]:
         """See `taut.server.task_store.TaskStore`."""
         query = "SELECT body FROM tasks WHERE owner = ? ORDER BY created, id"
-        return await self._file.read(lambda file: [_decode(row[0]) for row in file.execute(query, (owner,))])
+        return await self._file.read(
+            lambda file: [_decode(row[0]) for row in file.execute(query, (owner,)).fetchall()]
+        )
 
     async def remove(self, task_id: str) -> None:
         """See `taut.server.task_store.TaskStore`."""
