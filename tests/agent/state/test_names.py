@@ -45,7 +45,7 @@ def test_type_checkers_see_the_same_names_in_the_same_places() -> None:
 def test_optional_and_heavy_modules_come_with_what_needs_them() -> None:
     heavy = {"sqlite3", "cryptography"}
     assert not loaded_by("import taut.agent.state") & heavy
-    names = "MemoryConversationStore, MemoryCheckpointStore"
+    names = "MemoryConversationStore, MemoryCheckpointStore, Compaction, transcript"
     assert not loaded_by(f"from taut.agent.state import {names}") & heavy
     stores = "SQLiteConversationStore, SQLiteCheckpointStore, SQLiteBlobStore, reseal, password_keys"
     loaded = loaded_by(f"from taut.agent.state import {stores}")

@@ -1,4 +1,4 @@
-"""What agents keep: conversations, checkpoints of runs, blobs.
+"""What agents keep: conversations, checkpoints of runs, blobs; and how conversations are compacted.
 
 Each store is a protocol, with one implementation in memory and one in an SQLite file. Files may be sealed with keys
 (`taut.crypto.KeyRing`), of a password perhaps (`password_keys`), which can be changed (`reseal`). The names are loaded
@@ -15,17 +15,26 @@ if TYPE_CHECKING:
     from taut.agent.state.blobs_sqlite import SQLiteBlobStore
     from taut.agent.state.checkpoints import Checkpoint, CheckpointStore, MemoryCheckpointStore
     from taut.agent.state.checkpoints_sqlite import SQLiteCheckpointStore
+    from taut.agent.state.compaction import (
+        SUMMARY_INSTRUCTIONS,
+        Compaction,
+        estimate_tokens,
+        is_summary,
+        transcript,
+    )
     from taut.agent.state.conversations import ConversationStore, MemoryConversationStore, SessionInfo
     from taut.agent.state.conversations_sqlite import SQLiteConversationStore
     from taut.agent.state.errors import BlobNotFound, Conflict, StoreFull
     from taut.agent.state.rotation import password_keys, reseal
 
 __all__ = [
+    "SUMMARY_INSTRUCTIONS",
     "Blob",
     "BlobNotFound",
     "BlobStore",
     "Checkpoint",
     "CheckpointStore",
+    "Compaction",
     "Conflict",
     "ConversationStore",
     "MemoryBlobStore",
@@ -37,16 +46,21 @@ __all__ = [
     "SessionInfo",
     "StoreFull",
     "WhenFull",
+    "estimate_tokens",
+    "is_summary",
     "password_keys",
     "reseal",
+    "transcript",
 ]
 
 _HOMES = {
+    "SUMMARY_INSTRUCTIONS": "compaction",
     "Blob": "blobs",
     "BlobNotFound": "errors",
     "BlobStore": "blobs",
     "Checkpoint": "checkpoints",
     "CheckpointStore": "checkpoints",
+    "Compaction": "compaction",
     "Conflict": "errors",
     "ConversationStore": "conversations",
     "MemoryBlobStore": "blobs",
@@ -58,8 +72,11 @@ _HOMES = {
     "SessionInfo": "conversations",
     "StoreFull": "errors",
     "WhenFull": "blobs",
+    "estimate_tokens": "compaction",
+    "is_summary": "compaction",
     "password_keys": "rotation",
     "reseal": "rotation",
+    "transcript": "compaction",
 }
 
 
