@@ -113,7 +113,7 @@ def test_ciphers(
 ) -> None:
     """With a message key and a nonce that are given, what `encrypt` makes is what the cipher's authors say."""
     monkeypatch.setattr(_seal, "hkdf", lambda *of: bytes.fromhex(key))
-    monkeypatch.setattr(_seal.secrets, "token_bytes", lambda n: bytes.fromhex(nonce) if n == 12 else bytes(n))
+    monkeypatch.setattr("secrets.token_bytes", lambda n: bytes.fromhex(nonce) if n == 12 else bytes(n))
     made = _seal.encrypt(_WAYS[algorithm].cipher, b"", b"", plaintext, bytes.fromhex(associated))
     assert made.hex() == bytes(16).hex() + nonce + sealed
 
@@ -159,7 +159,7 @@ def test_a_message_of_version_1(
 
     ring = KeyRing(KEY, algorithm=algorithm)
     assert ring.unseal(made, associated=b"here") == b"hello"
-    monkeypatch.setattr(_seal.secrets, "token_bytes", lambda n: SALT if n == 16 else NONCE)
+    monkeypatch.setattr("secrets.token_bytes", lambda n: SALT if n == 16 else NONCE)
     assert ring.seal(b"hello", associated=b"here") == made
 
 
