@@ -165,6 +165,8 @@ class CallPath:
         except BaseException as error:
             span.end(error)
             raise
+        if result.is_error:
+            span.set({"error.type": "tool_error"})
         span.end()
         return result
 
