@@ -59,6 +59,11 @@ def test_an_argument_with_a_default_is_its_own() -> None:
     assert streamed_text(ask_streaming(model, request("x"))[1]) == "mine"
 
 
+def test_a_builtin_gets_the_request() -> None:
+    (answer,) = ask(FunctionModel(str), request("hello"))  # which does not tell its signature
+    assert "hello" in answer.message.text
+
+
 def test_what_it_raises_is_raised() -> None:
     def fail(one: ModelRequest) -> str:
         raise ModelUnavailable("not now")

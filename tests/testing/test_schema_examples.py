@@ -58,6 +58,23 @@ TREE = {
         ({"anyOf": [{"pattern": "^(?!)$"}, {"const": 1}], "title": "x"}, 1),
         ({"oneOf": [{"required": ["a"]}], "properties": {"a": {"const": 1}}}, {"a": 1}),
         ({"allOf": [{"minimum": 3}, {"maximum": 3}], "type": "integer"}, 3),
+        ({"allOf": [{"type": "number"}, {"type": "integer"}, {"minimum": 1}]}, 1),
+        ({"allOf": [{"type": "integer"}, {"type": ["number", "null"]}]}, 0),
+        ({"allOf": [{"enum": [1, 2, 3]}, {"enum": [3, 2]}]}, 2),
+        ({"allOf": [{"minLength": 2}, {"minLength": 4}, {"maxLength": 9}, {"maxLength": 5}]}, "aaaa"),
+        ({"allOf": [True, {"const": 2}, True]}, 2),
+        ({"allOf": [{"title": "a", "const": 2}, {"title": "b"}]}, 2),
+        (
+            {
+                "allOf": [
+                    {"properties": {"a": {"minimum": 1}, "b": {"const": 2}}, "required": ["a"]},
+                    {"properties": {"a": {"type": "integer"}}, "required": ["b", "a"]},
+                ]
+            },
+            {"a": 1, "b": 2},
+        ),
+        ({"type": "array", "items": {"format": "date"}, "minItems": 1, "uniqueItems": True}, ["2026-01-01"]),
+        ({"$ref": "#/anyOf/0", "anyOf": [{"const": 1}]}, 1),
         ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"const": 1}}}, 1),
         ({"$ref": "#/$defs/n", "maximum": -1, "$defs": {"n": {"type": "integer"}}}, -1),
         (TREE, {"left": None, "right": None}),
@@ -89,6 +106,11 @@ def test_known_examples(schema: Any, value: Any) -> None:
         ({"required": ["a"], "properties": {"a": {"$ref": "#"}}}, "'#' refers to itself without an end"),
         ({"$defs": {"a": {"$ref": "#/$defs/a"}}, "allOf": [{"$ref": "#/$defs/a"}]}, "refers to itself"),
         ({"not": {"type": "string"}}, "'not' is not understood"),
+        ({"allOf": [{"const": 1}, False]}, "false allows nothing"),
+        (
+            {"type": "array", "items": {"format": "date"}, "minItems": 2, "uniqueItems": True},
+            "only one text of the format 'date' is known",
+        ),
         ({"type": "float"}, "a type of JSON, got 'float'"),
         ({"allOf": [{"type": "string"}, {"type": "integer"}]}, "at once"),
         ({"allOf": [{"pattern": "a"}, {"pattern": "b"}]}, "both parts of it have 'pattern'"),

@@ -133,8 +133,12 @@ class TestExhausted:
         )
         with pytest.raises(ModelRefused, match=expected):
             ask(model, request("and now?"))
-        with pytest.raises(ModelRefused, match="got request 3"):
-            ask(model, request("x"))
+        with pytest.raises(
+            ModelRefused, match="request 3; the last message was the assistant's '' with calls of add"
+        ):
+            ask(model, request(assistant(ToolCall("1", "add", {}))))
+        with pytest.raises(ModelRefused, match="got request 4; the last message was none"):
+            ask(model, request())
 
 
 class TestStreaming:

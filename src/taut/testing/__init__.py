@@ -1,4 +1,4 @@
-"""Tests without a model: models that say what a test wants."""
+"""Tests without a model: models that say what a test wants, and a server that fakes OpenAI's and Anthropic's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from taut.testing.chaos import ChaosModel
     from taut.testing.echo import EchoModel
     from taut.testing.examples import example
+    from taut.testing.fake_openai import FakeOpenAI, Fault
     from taut.testing.function_model import FunctionModel
     from taut.testing.replay import RecordingModel, ReplayModel
     from taut.testing.scripted import KeyedModel, ScriptedModel
@@ -20,6 +21,8 @@ __all__ = [
     "AnsweringModel",
     "ChaosModel",
     "EchoModel",
+    "FakeOpenAI",
+    "Fault",
     "FunctionModel",
     "KeyedModel",
     "RecordingModel",
@@ -35,6 +38,8 @@ _HOMES = {
     "AnsweringModel": "taut.testing.answering",
     "ChaosModel": "taut.testing.chaos",
     "EchoModel": "taut.testing.echo",
+    "FakeOpenAI": "taut.testing.fake_openai",
+    "Fault": "taut.testing.fake_openai",
     "FunctionModel": "taut.testing.function_model",
     "KeyedModel": "taut.testing.scripted",
     "RecordingModel": "taut.testing.replay",

@@ -130,7 +130,7 @@ class _Maker:
         for part in schema["allOf"]:
             opened, followed = self._opened(part, path, within)
             inside |= followed
-            merged = _merged(opened, merged, path)
+            merged = _merged(merged, opened, path)
         return self.make(merged, path, inside, salt)
 
     def _plain(self, schema: Mapping[str, Any], path: str, within: frozenset[str], salt: int) -> Any:

@@ -68,7 +68,8 @@ class _Sums(Generic[T]):
         # The item is kept alive by the list, so that its id stays its own.
         key = id(items[0])
         seen, total = self._known.pop(key, ([], 0))
-        if list(islice(items, len(seen))) != seen:
+        head = items[: len(seen)]
+        if (head if isinstance(head, list) else list(head)) != seen:
             seen, total = [], 0
         for item in islice(items, len(seen), None):
             total += self._measure(item)
