@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -470,6 +471,18 @@ class TestPasswords:
                     await password_keys(path, "p")
 
         run(main())
+
+    def test_without_cryptography_it_is_said_what_to_install(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "taut.crypto", None)
+
+        async def main() -> None:
+            with pytest.raises(ConfigError, match=r"pip install 'taut\[crypto\]'"):
+                await password_keys(tmp_path / "state.db", "p")
+
+        run(main())
+        assert not (tmp_path / "state.db").exists()
 
     def test_a_password_is_changed(self, run: Run, tmp_path: Path) -> None:
         async def main() -> None:
