@@ -57,7 +57,7 @@ class TestOverview:
     def test_some_names_where_not_all_fit(self) -> None:
         catalogue = Catalogue(ToolSpec(f"s__tool_{n}", "", NOTHING) for n in range(100))
         assert "…" not in catalogue.overview(1_000)
-        for max_chars, last in ((700, 63), (500, 31), (250, 7)):
+        for max_chars, last in ((700, 63), (500, 31), (220, 7)):
             heading, shown, note = catalogue.overview(max_chars).splitlines()
             assert heading == "s__ (100 tools)"
             assert shown == f"  {' '.join(f'tool_{n}' for n in range(last + 1))} …"

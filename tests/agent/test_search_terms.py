@@ -15,10 +15,10 @@ from taut.agent.search.terms import expanded, terms
     [
         ("create_issue", ["creat", "issu"]),
         ("list-pods", ["list", "pod"]),
-        ("getHTTPStatus", ["get", "http", "statu"]),
+        ("getHTTPStatus", ["get", "http", "statu"]),  # codespell:ignore
         ("createCharge.v2", ["creat", "charg", "v2"]),
-        ("mail__send_message", ["mail", "send", "messag"]),
-        ("Sends the messages of a user.", ["send", "messag", "user"]),
+        ("mail__send_message", ["mail", "send", "messag"]),  # codespell:ignore
+        ("Sends the messages of a user.", ["send", "messag", "user"]),  # codespell:ignore
         ("Menü für Gäste", ["menu", "fur", "gast"]),
         ("ﬁle", ["file"]),
         ("查询天气", ["查询", "询天", "天气"]),
@@ -40,7 +40,7 @@ def test_text_becomes_terms(text: str, expected: list[str]) -> None:
         ("ponies", "poni"),
         ("cats", "cat"),
         ("feed", "feed"),
-        ("agreed", "agre"),
+        ("agreed", "agre"),  # codespell:ignore
         ("plastered", "plaster"),
         ("bled", "bled"),
         ("motoring", "motor"),
@@ -68,7 +68,7 @@ def test_text_becomes_terms(text: str, expected: list[str]) -> None:
         ("probate", "probat"),
         ("rate", "rate"),
         ("cease", "ceas"),
-        ("controll", "control"),
+        ("controll", "control"),  # codespell:ignore
         ("roll", "roll"),
     ],
 )

@@ -29,8 +29,18 @@ _STEP_2 = {
     "entli": "ent", "eli": "e", "ousli": "ous", "ization": "ize", "ation": "ate", "ator": "ate", "alism": "al",
     "iveness": "ive", "fulness": "ful", "ousness": "ous", "aliti": "al", "iviti": "ive", "biliti": "ble",
 }  # fmt: skip
-_STEP_3 = {"icate": "ic", "ative": "", "alize": "al", "iciti": "ic", "ical": "ic", "ful": "", "ness": ""}
-_ENDINGS_4 = "al ance ence er ic able ible ant ement ment ent ion ou ism ate iti ous ive ize"
+_STEP_3 = {
+    "icate": "ic",
+    "ative": "",  # codespell:ignore
+    "alize": "al",
+    "iciti": "ic",
+    "ical": "ic",
+    "ful": "",
+    "ness": "",
+}
+_ENDINGS_4 = (
+    "al ance ence er ic able ible ant ement ment ent ion ou ism ate iti ous ive ize"  # codespell:ignore
+)
 _STEP_4 = dict.fromkeys(_ENDINGS_4.split(), "")
 
 
