@@ -71,6 +71,16 @@ class TestStep:
         again = asyncio.run(steps(reloaded(journal)).step("point", Counter(), returns=Point))
         assert again == Point(1, 2)
 
+    @pytest.mark.parametrize("value", [2**63, -(2**200), {"n": [10**30]}, float("inf"), b"\x00", None])
+    def test_any_value_survives(self, value: Any) -> None:
+        journal = Journal(run_id="r")
+        asyncio.run(steps(journal).step("one", Counter(value), returns=Any))
+        journal.signals["go"] = {"n": 2**70}
+        again = reloaded(reloaded(journal))
+        kind = bytes if isinstance(value, bytes) else Any
+        assert asyncio.run(steps(again).step("one", Counter(), returns=kind)) == value
+        assert again.signals == {"go": {"n": 2**70}}
+
     def test_a_failure_is_raised_and_tried_when_the_run_is_taken_up(self) -> None:
         journal = Journal(run_id="r")
         work = Counter(ToolError("no"), 7)
@@ -257,7 +267,8 @@ programs: st.SearchStrategy[Any] = st.lists(
 
 @given(programs, st.lists(st.integers(0, 12), max_size=8))
 def test_however_often_it_dies_each_step_is_completed_once(program: list[Any], crashes: list[int]) -> None:
-    """Die before the n-th step that is really done, take it up from bytes, and so on: nothing completed is done again."""
+    """Die before the n-th step that is really done, take it up from bytes, and so on: nothing completed is done
+    again."""
     done: list[str] = []
 
     def attempt(journal: Journal, steps_left: int | None) -> Awaitable[list[Any]]:

@@ -138,18 +138,25 @@ class Steps(Protocol):
 class Journal(msgspec.Struct, kw_only=True):
     """What is known of a run: the results of its steps by key, the signals sent to it, those that it waits for.
 
-    The results of steps that were run here are objects; those that were loaded are MessagePack until they are asked
+    The results of steps that were run here are objects; those that were loaded are bytes until they are asked
     for.
     """
 
     run_id: str
     records: dict[str, Any] = {}
     signals: dict[str, Any] = {}
-    waiting: dict[str, Any] = {}
+    waiting: dict[str, float | None] = {}
 
     def to_bytes(self) -> bytes:
-        """Return the journal as MessagePack."""
-        return msgspec.msgpack.encode(self)
+        """Return the journal as bytes."""
+        return msgspec.msgpack.encode(
+            _Stored(
+                run_id=self.run_id,
+                records={key: _packed(value) for key, value in self.records.items()},
+                signals=_packed(self.signals).data,
+                waiting=self.waiting,
+            )
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Journal:
@@ -162,15 +169,40 @@ class Journal(msgspec.Struct, kw_only=True):
         except msgspec.DecodeError as error:
             raise ConfigError(f"Expected the journal of a run, got something else: {error}") from None
         return cls(
-            run_id=stored.run_id, records=stored.records, signals=stored.signals, waiting=stored.waiting
+            run_id=stored.run_id,
+            records=dict(stored.records),
+            signals=_Packed(stored.signals).unpack(dict[str, Any]),
+            waiting=stored.waiting,
         )
+
+
+class _Packed(msgspec.Struct, frozen=True, array_like=True):
+    """A value as bytes: MessagePack, which has every type that msgspec has, or, behind a ``j``, JSON, which has
+    integers of any size: models write such."""
+
+    data: bytes
+
+    def unpack(self, kind: Any) -> Any:
+        """Return the value."""
+        if self.data[:1] == b"j":
+            return msgspec.json.decode(self.data[1:], type=kind)
+        return msgspec.msgpack.decode(self.data[1:], type=kind)
+
+
+def _packed(value: Any) -> _Packed:
+    if isinstance(value, _Packed):
+        return value
+    try:
+        return _Packed(b"m" + msgspec.msgpack.encode(value))
+    except OverflowError:
+        return _Packed(b"j" + msgspec.json.encode(value))
 
 
 class _Stored(msgspec.Struct, kw_only=True):
     run_id: str
-    records: dict[str, msgspec.Raw]
-    signals: dict[str, Any]
-    waiting: dict[str, Any]
+    records: dict[str, _Packed]
+    signals: bytes
+    waiting: dict[str, float | None]
 
 
 class InProcess:
@@ -212,8 +244,8 @@ class InProcess:
     def _recorded(self, key: str, returns: Any) -> Any:
         """Return what is recorded under ``key``, decoded if it was loaded."""
         value = self._journal.records[key]
-        if isinstance(value, msgspec.Raw):
-            value = msgspec.msgpack.decode(value, type=returns)
+        if isinstance(value, _Packed):
+            value = value.unpack(returns)
             self._journal.records[key] = value
         self._own.append(key)
         return value
@@ -286,7 +318,7 @@ class InProcess:
             return msgspec.convert(journal.signals[name], returns)
         if timeout_s is not None:
             until = journal.waiting.setdefault(name, self._clock() + timeout_s)
-            if until <= self._clock():
+            if until is not None and until <= self._clock():
                 return None
         else:
             journal.waiting.setdefault(name, None)

@@ -101,6 +101,11 @@ class TestLoop:
         run(one.run("Go"))
         assert [request.tool_choice for request in model.requests] == ["required", "auto"]
 
+    def test_after_its_rounds_of_calls_the_model_must_answer(self) -> None:
+        model = ScriptedModel(call("double", n=1), call("double", n=2), "4")
+        run(Agent("calc", model=model, tools=[lambda_tool()], tool_rounds=2).run("Go"))
+        assert [request.tool_choice for request in model.requests] == ["auto", "auto", "none"]
+
     def test_what_the_model_fails_with_is_raised_with_the_run_so_far(self) -> None:
         one = agent(call("double", n=2), ModelUnavailable("busy", status=503), "4", tools=[lambda_tool()])
         with pytest.raises(ModelUnavailable) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from agent.worlds import run
@@ -107,3 +108,29 @@ def lambda_tool() -> Any:
         return "word " * n
 
     return tool
+
+
+def test_what_is_remembered_twice_is_kept_once() -> None:
+    """The process may die after the store has it and before that is recorded."""
+    store = MemoryConversationStore()
+    agent = one(ScriptedModel("one"), store)
+    messages = [user("first"), assistant("one")]
+
+    async def twice() -> None:
+        await agent._remember("", "s", messages, 0)
+        await agent._remember("", "s", messages, 0)
+
+    run(twice())
+    assert run(store.load("s")) == messages
+
+
+def test_two_runs_of_one_session_at_once_are_both_kept() -> None:
+    store = MemoryConversationStore()
+    agent = one(ScriptedModel("a", "b"), store)
+
+    async def both() -> None:
+        await asyncio.gather(agent.run("first", session="s"), agent.run("second", session="s"))
+
+    run(both())
+    texts = [message.text for message in run(store.load("s"))]
+    assert sorted(texts) == ["a", "b", "first", "second"]

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
+import msgspec
 from msgspec import Struct
 
 from taut.agent import events
@@ -74,6 +75,8 @@ class Agent(BaseAgent[T]):
     :param tools: functions, agents and `taut.agent.Tool` objects that the model can call.
     :param output: the type of the output: text, or whatever msgspec decodes from JSON. What does not fit is told to the
         model, ``repairs`` times.
+    :param tool_choice: ``auto``, or, for the first request, ``required`` or the name of a tool; ``none`` for all.
+    :param tool_rounds: after so many messages with calls the model must answer.
     :param policy: what it may do with its tools.
     :param pins: refuse tools of servers that change after they were accepted.
     :param search: keep the schemas of many tools out of the context, and let the model search.
@@ -97,6 +100,7 @@ class Agent(BaseAgent[T]):
         repairs: int = 2,
         settings: ModelSettings | None = None,
         tool_choice: str = "auto",
+        tool_rounds: int | None = None,
         tool_mode: str | None = None,
         policy: ToolPolicy | None = None,
         pins: Pins | None = None,
@@ -121,6 +125,7 @@ class Agent(BaseAgent[T]):
         self._repairs = repairs
         self._settings = ModelSettings() if settings is None else settings
         self._tool_choice = tool_choice
+        self._tool_rounds = tool_rounds
         self._policy = ToolPolicy() if policy is None else policy
         self._pins = pins
         self._search = search
@@ -144,6 +149,15 @@ class Agent(BaseAgent[T]):
     def output_type(self) -> Any:
         """The type of the output."""
         return self._output.kind
+
+    def restored(self, output: Any) -> T:
+        """See `BaseAgent`. Where a tool has ended the run, the output is that tool's text, whatever the type is."""
+        try:
+            return super().restored(output)
+        except msgspec.ValidationError:
+            if not isinstance(output, str):
+                raise
+            return output  # type: ignore[return-value]
 
     # -- life
 
@@ -172,7 +186,7 @@ class Agent(BaseAgent[T]):
 
     async def work(self, run: Run[T]) -> T:
         """See `BaseAgent`."""
-        conversation = await self._begin(run)
+        conversation, recalled = await self._begin(run)
         instructions = self._told(run)
         offer = _Offer(run, self._policy, self._search)
         supply = self._supplies[asyncio.get_running_loop()]
@@ -215,11 +229,13 @@ class Agent(BaseAgent[T]):
                 run.note("repair", str(error))
                 complaint = f"Expected an answer of another form: {error}. Answer again, with the JSON only."
                 run.say(user(complaint), conversation)
-        await self._end(run)
+        await self._end(run, recalled)
         return output  # type: ignore[no-any-return]
 
     def _choice(self, step: int) -> str:
         """A tool may be forced once; forced again and again, the model could never answer."""
+        if self._tool_rounds is not None and step > self._tool_rounds:
+            return "none"
         return self._tool_choice if step == 1 or self._tool_choice == "none" else "auto"
 
     def _told(self, run: Run[T]) -> str:
@@ -263,15 +279,17 @@ class Agent(BaseAgent[T]):
 
     # -- conversations
 
-    async def _begin(self, run: Run[T]) -> list[Message]:
-        """Return the conversation so far, with the task at its end."""
+    async def _begin(self, run: Run[T]) -> tuple[list[Message], int]:
+        """Return the conversation so far, with the task at its end, and how much of it was in memory."""
         conversation = list(run.history)
+        recalled_count = 0
         if self._memory is not None and run.session is not None:
             recalled = await run.steps.step("recall", self._recall, run.session, returns=_Recalled)
             run.meter.charge(recalled.usage)
+            recalled_count = len(recalled.messages)
             conversation = recalled.messages + conversation
         run.say(user(run.task), conversation)
-        return conversation
+        return conversation, recalled_count
 
     async def _recall(self, key: str, session: str) -> _Recalled:
         assert self._memory is not None
@@ -311,15 +329,24 @@ class Agent(BaseAgent[T]):
         run.meter.charge(shorter.usage)
         conversation[:] = shorter.messages
 
-    async def _end(self, run: Run[T]) -> None:
+    async def _end(self, run: Run[T], recalled: int) -> None:
         """Keep what was said, once."""
         if self._memory is not None and run.session is not None:
-            await run.steps.step("remember", self._remember, run.session, run.messages, returns=bool)
+            await run.steps.step(
+                "remember", self._remember, run.session, run.messages, recalled, returns=bool
+            )
 
-    async def _remember(self, key: str, session: str, messages: list[Message]) -> bool:
+    async def _remember(self, key: str, session: str, messages: list[Message], recalled: int) -> bool:
         assert self._memory is not None
-        # What others have said in this session meanwhile stands before it.
-        await self._memory.append(session, messages, expected=None)
+        from taut.agent.state.errors import Conflict  # with the store itself
+
+        try:
+            await self._memory.append(session, messages, expected=recalled)
+        except Conflict:
+            # Either this step is done again after a crash, or others have talked in this session meanwhile.
+            known = await self._memory.load(session)
+            if known[recalled : recalled + len(messages)] != messages:
+                await self._memory.append(session, messages, expected=None)
         return True
 
 
