@@ -18,6 +18,7 @@ from taut import models
 from taut.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    ConfigError,
     InvalidParams,
     LocalProtocolError,
     RemoteError,
@@ -118,6 +119,8 @@ class _Waiting:
         except (RemoteError, RemoteProtocolError, LocalProtocolError) as error:
             refusal = _refusal(error)
             await self._tasks.change(task_id, lambda old: life.refused(old, key, refusal, clock()))
+        except ConfigError:  # the store's file
+            logger.exception("question %s of task %s is lost", key, task_id)
         except TautError:  # the connection ended
             return
         except Exception:  # of a store, which may be the user's
