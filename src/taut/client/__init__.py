@@ -1,7 +1,8 @@
-"""Clients: `Client` and what it hands out."""
+"""Clients: `Client` and what it hands out, and `ServerPool` for many servers by name."""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 from taut.client.client import Client
@@ -9,14 +10,38 @@ from taut.client.settings import HttpSettings, TokenProvider
 from taut.client.subscription import Change, Subscription
 
 if TYPE_CHECKING:
+    from taut.client.pool import Backoff, ServerConfig, ServerLease, ServerPool, ServerStatus
     from taut.client.tasks import ClientTask
 
-__all__ = ["Change", "Client", "ClientTask", "HttpSettings", "Subscription", "TokenProvider"]
+__all__ = [
+    "Backoff",
+    "Change",
+    "Client",
+    "ClientTask",
+    "HttpSettings",
+    "ServerConfig",
+    "ServerLease",
+    "ServerPool",
+    "ServerStatus",
+    "Subscription",
+    "TokenProvider",
+]
+
+#: Loaded when they are first asked for.
+_HOMES = {
+    "Backoff": "taut.client.pool",
+    "ClientTask": "taut.client.tasks",
+    "ServerConfig": "taut.client.pool",
+    "ServerLease": "taut.client.pool",
+    "ServerPool": "taut.client.pool",
+    "ServerStatus": "taut.client.pool",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name != "ClientTask":  # loaded when it is first asked for
+    home = _HOMES.get(name)
+    if home is None:
         raise AttributeError(f"module 'taut.client' has no attribute {name!r}")
-    from taut.client.tasks import ClientTask
-
-    return ClientTask
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
