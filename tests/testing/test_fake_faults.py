@@ -99,6 +99,24 @@ class TestBrokenConnections:
         assert 0 < len(first.body) < int(first.headers["content-length"])
         assert spoken(path, second.json) == TEXT
 
+    def test_what_was_sent_before_a_cut_arrives(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def run() -> Got:
+            fake = FakeOpenAI(["x" * 20_000_000], faults=[faults.cut()])
+            async with browsing(fake) as browser:
+                sent, answer = browser.start(CHAT, body(CHAT))
+                sent.pause()
+                await until(lambda: bool(fake.seen) and fake.seen[0].outcome == "spoilt")
+                for _ in range(100):  # the server would have given up by now
+                    await asyncio.sleep(0)
+                sent.resume()
+                error = await answer.ended
+                return answer.got._replace(error=error)
+
+        got = asyncio.run(run())
+        assert isinstance(got.error, AnswerTruncated)
+        assert len(got.body) == int(got.headers["content-length"]) // 2
+        assert not caplog.records  # nobody complains about what is meant
+
 
 class TestSilence:
     @pytest.mark.parametrize("stream", [False, True])

@@ -13,6 +13,7 @@ from browsing import (
     CHAT,
     MESSAGES,
     PATHS,
+    Browser,
     body,
     browsing,
     refused,
@@ -20,7 +21,7 @@ from browsing import (
     spoken,
 )
 
-from taut.errors import ConfigError, ContextTooLong, ModelRefused, ModelUnavailable
+from taut.errors import ConfigError, ConnectionClosed, ContextTooLong, ModelRefused, ModelUnavailable
 from taut.llm.model import ModelRequest
 from taut.testing import FakeOpenAI, FunctionModel, ScriptedModel, call
 from taut.testing.fake_openai import faults
@@ -82,12 +83,14 @@ class TestServing:
                 return "never"
 
             fake = FakeOpenAI(FunctionModel(answer))
-            async with browsing(fake) as browser:
+            async with fake:
+                browser = Browser(fake)
                 _, got = browser.start(CHAT, body(CHAT))
                 await begun.wait()
             assert cancelled.is_set()
             assert fake.seen[0].outcome == "left"
-            assert await got.ended is not None
+            assert isinstance(await got.ended, ConnectionClosed)
+            await browser.pool.close()
 
         asyncio.run(run())
 
