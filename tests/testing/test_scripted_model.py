@@ -322,6 +322,16 @@ class TestKeyed:
         asyncio.run(model.close())
         assert inner.closed
 
+    def test_the_settings_are_those_of_each_script(self) -> None:
+        used = Usage(1, 2, requests=1)
+        model = KeyedModel({"a": ["x"]}, name="tree", usage=used, cycle=True, keep=1, snapshot=True)
+        answers = ask(model, request("1", instructions="a"), request("2", instructions="a"))
+        assert [answer.usage for answer in answers] == [used, used]
+        inner = model.models["a"]
+        assert isinstance(inner, ScriptedModel)
+        assert inner.name == "tree['a']"
+        assert [one.messages for one in inner.requests] == [(user("2"),)]
+
     def test_the_first_key_that_fits_counts(self) -> None:
         model = KeyedModel({"write": ["first"], "writer": ["second"]})
         assert ask(model, request("x", instructions="writer"))[0].message.text == "first"

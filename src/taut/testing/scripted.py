@@ -29,7 +29,7 @@ class ScriptedModel(AnsweringModel):
 
     An item is text, a call (`taut.testing.call`) or a list of calls and text, a message, a whole response, an exception
     to raise, or a function, async or not, that is called with the request and returns one of these. With ``cycle`` the
-    script begins again at its end. For the other settings see `taut.testing.answering.AnsweringModel`.
+    script begins again at its end; ``keep`` then bounds the memory. For the other settings see `taut.testing.answering.AnsweringModel`.
 
     :raises taut.errors.ConfigError: an item is none of these.
     """
@@ -99,7 +99,7 @@ class KeyedModel:
     that agents which run side by side get their answers whatever the order in which they ask. Ids of calls are
     ``call_1_1``: the number of the script, then of the call.
 
-    ``usage``, ``delay``, ``cycle`` and ``snapshot`` are those of each `ScriptedModel`.
+    ``usage``, ``delay``, ``cycle``, ``keep`` and ``snapshot`` are those of each `ScriptedModel`.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class KeyedModel:
         usage: Usage | None = None,
         delay: Delay | None = None,
         cycle: bool = False,
+        keep: int | None = None,
         snapshot: bool = False,
     ) -> None:
         self._name = name
@@ -125,6 +126,7 @@ class KeyedModel:
                 usage=usage,
                 delay=delay,
                 cycle=cycle,
+                keep=keep,
                 snapshot=snapshot,
                 call_prefix=f"call_{number}",
             )
