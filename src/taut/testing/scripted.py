@@ -29,7 +29,8 @@ class ScriptedModel(AnsweringModel):
 
     An item is text, a call (`taut.testing.call`) or a list of calls and text, a message, a whole response, an exception
     to raise, or a function, async or not, that is called with the request and returns one of these. With ``cycle`` the
-    script begins again at its end; ``keep`` then bounds the memory. For the other settings see `taut.testing.answering.AnsweringModel`.
+    script begins again at its end; ``keep`` then bounds the memory. For the other settings see
+    `taut.testing.answering.AnsweringModel`.
 
     :raises taut.errors.ConfigError: an item is none of these.
     """
