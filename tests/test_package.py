@@ -25,6 +25,10 @@ OPTIONAL = {
     "starlette",
     "uvicorn",
     "opentelemetry",
+    "numpy",
+    "openai",
+    "anthropic",
+    "xllamacpp",
 }
 #: Ours, and what msgspec itself loads.
 DEPENDENCIES = {"taut", "msgspec", "uvloop", "typing_extensions"}
@@ -72,7 +76,20 @@ class TestPublicNames:
 
     @pytest.mark.parametrize(
         "module",
-        ["taut._core", "taut.client", "taut.errors", "taut.mcp.limits", "taut.models", "taut.server"],
+        [
+            "taut._core",
+            "taut.agent",
+            "taut.agent.patterns",
+            "taut.agent.state",
+            "taut.client",
+            "taut.errors",
+            "taut.llm",
+            "taut.mcp.limits",
+            "taut.models",
+            "taut.server",
+            "taut.steps",
+            "taut.testing",
+        ],
     )
     def test_all_of_a_module_exists(self, module: str) -> None:
         found = importlib.import_module(module)
@@ -87,8 +104,8 @@ class TestImports:
         foreign = {name.partition(".")[0] for name in loaded_by("import taut")} - sys.stdlib_module_names
         assert foreign == {"taut"}
 
-    @pytest.mark.parametrize("name", ["Server", "Client"])
-    def test_a_server_or_client_loads_no_optional_library(self, name: str) -> None:
+    @pytest.mark.parametrize("name", ["Server", "Client", "Agent"])
+    def test_a_server_client_or_agent_loads_no_optional_library(self, name: str) -> None:
         loaded = {module.partition(".")[0] for module in loaded_by(f"from taut import {name}")}
         assert loaded & OPTIONAL == set()
         assert {name for name in loaded - sys.stdlib_module_names if "cython" not in name} <= DEPENDENCIES
@@ -96,6 +113,10 @@ class TestImports:
     def test_a_server_loads_no_client_and_a_client_no_server(self) -> None:
         assert "taut.client" not in loaded_by("from taut import Server")
         assert "taut.server" not in loaded_by("from taut import Client")
+
+    def test_an_agent_loads_neither_server_nor_client_before_it_has_one(self) -> None:
+        ours = {name for name in loaded_by("from taut import Agent") if name.startswith("taut")}
+        assert not any(name.startswith(("taut.server", "taut.client", "taut.transport")) for name in ours)
 
     def test_errors_load_no_part_of_the_protocol(self) -> None:
         ours = {name for name in loaded_by("from taut import ToolError") if name.startswith("taut")}

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from taut.agent import Agent
     from taut.client import Client, Subscription
     from taut.errors import TautError, ToolError
     from taut.mcp.http.sessions import SessionOptions
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Agent",
     "Audio",
     "Client",
     "Context",
@@ -54,6 +56,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Agent": "taut.agent",
     "Audio": "taut.server",
     "Client": "taut.client",
     "Context": "taut.server",

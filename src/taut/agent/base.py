@@ -194,7 +194,6 @@ class BaseAgent(ABC, Generic[T]):
         """
         if state.agent != self.name:
             raise ConfigError(f"Expected the state of a run of {self.name}, got one of {state.agent}")
-        state.journal.waiting.clear()
         root = Root(state.journal, listener=listener, approver=approver, deps=deps, tracer=self._tracer)
         return await self._run_root(
             Run(
