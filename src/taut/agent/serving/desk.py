@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from taut import models
 from taut.agent.base import BaseAgent
+from taut.agent.result import Decision
 from taut.agent.serving.asking import ask_user, asked_before
 from taut.agent.serving.served import ServedRun
 from taut.agent.serving.table import NoSuchRun, RunTable
@@ -60,8 +61,10 @@ class Desk:
         self._deps = deps
         self._tracing = tracing
 
-    def deps_of(self, ctx: Context) -> Any:
-        """Return what runs that this request starts, or takes up, have as ``deps``."""
+    def _within(self, ctx: Context) -> AbstractContextManager[object]:
+        return nullcontext() if self._tracing is None else self._tracing(ctx.meta)
+
+    def _deps_of(self, ctx: Context) -> Any:
         return None if self._deps is None else self._deps(ctx)
 
     async def start(self, ctx: Context, agent: BaseAgent[Any], task: str, session: str | None) -> ServedRun:
@@ -74,19 +77,27 @@ class Desk:
         meta = ctx.meta
         extra = UNSET if meta is None else meta.extra
         call_key = None if extra is UNSET else extra.get(CALL_KEY)
-        with nullcontext() if self._tracing is None else self._tracing(meta):
+        with self._within(ctx):
             return await self.table.start(
                 agent,
                 task,
                 owner=ctx.principal,
                 origin=origin_of(ctx),
                 session=session,
-                deps=self.deps_of(ctx),
+                deps=self._deps_of(ctx),
                 call_key=call_key if isinstance(call_key, str) else None,
             )
 
-    async def follow(self, ctx: Context, run: ServedRun, timeout_s: float | None = None) -> None:
-        """Wait for a run to end, or to wait itself, and tell the client how it goes."""
+    def resume(self, ctx: Context, run: ServedRun, decisions: Mapping[str, Decision]) -> None:
+        """Take up a run for whoever asks; see `RunTable.resume`."""
+        with self._within(ctx):
+            self.table.resume(run, decisions, deps=self._deps_of(ctx))
+
+    @staticmethod
+    def telling(ctx: Context) -> Callable[[str], None]:
+        """Return what tells the client of a request how it goes, line by line: one for each request, as its progress
+        must grow.
+        """
         count = 0
 
         def tell(line: str) -> None:
@@ -94,8 +105,7 @@ class Desk:
             count += 1
             ctx.progress(count, message=line)
 
-        with run.followed(tell):
-            await run.wait(timeout_s)
+        return tell
 
     def add_agent(self, app: Server, agent: BaseAgent[Any], task: TaskOptions | None) -> None:
         """Register the tool that runs ``agent`` and waits for its output.
@@ -125,9 +135,11 @@ class Desk:
             if (run.agent, run.task, run.session) != (agent, task, session):
                 raise NoSuchRun(known)
         dismissed: set[str] = set()
+        tell = self.telling(ctx)
         while True:
             try:
-                await self.follow(ctx, run)
+                with run.followed(tell):
+                    await run.wait()
             except asyncio.CancelledError:
                 run.end("The request was withdrawn")
                 raise
@@ -140,7 +152,7 @@ class Desk:
             waiting = {one.id for one in run.outcome.approvals}
             decisions = {one: decision for one, decision in decided.items() if one in waiting}
             if decisions:
-                self.table.resume(run, decisions, deps=self.deps_of(ctx))
+                self.resume(ctx, run, decisions)
 
     def _result(self, run: ServedRun, why: str, *, structured: bool) -> models.CallToolResult:
         output = run.outcome.output

@@ -41,8 +41,9 @@ class Kept(Struct, kw_only=True, omit_defaults=True):
     origin: str
     session: str | None
     created: float
-    updated: float
+    at: float
     status: Status
+    step: int = 0
     output: bytes | None = None
     error: str = ""
     messages: tuple[Message, ...] = ()
@@ -55,6 +56,7 @@ class Kept(Struct, kw_only=True, omit_defaults=True):
         """Return what the run has come to."""
         return Outcome(
             status=self.status,
+            at=self.at,
             output=self.output,
             error=self.error,
             messages=self.messages,
@@ -74,7 +76,7 @@ class Keeper:
         self._keep_s = keep_s
         self._max_runs = max_runs
 
-    async def keep(self, run: ServedRun, outcome: Outcome, now: float) -> None:
+    async def keep(self, run: ServedRun, outcome: Outcome) -> None:
         """Keep a run that has come to ``outcome``. A store that fails costs the run nothing but its safety."""
         kept = Kept(
             run_id=run.id,
@@ -84,8 +86,9 @@ class Keeper:
             origin=run.origin,
             session=run.session,
             created=run.created,
-            updated=now,
+            at=outcome.at,
             status=outcome.status,
+            step=run.step,
             output=outcome.output,
             error=outcome.error,
             messages=tuple(outcome.messages),
@@ -95,7 +98,7 @@ class Keeper:
             state=None if outcome.state is None else outcome.state.to_bytes(),
         )
         try:
-            await self._save(run, kept, outcome.status, now)
+            await self._save(run, kept, outcome.status, outcome.at)
         except Conflict:
             logger.warning("run %s of %s was kept by another process", run.id, run.agent.name)
         except Exception:  # of a store, which may be the user's

@@ -49,7 +49,9 @@ def add_tools(app: Server, desk: Desk, prefix: str) -> None:
         """Tell how a run is: who is at work, which calls wait for approval, the output."""
         run = await table.find(run_id, ctx.principal)
         if run.running and wait_s > 0:
-            await desk.follow(ctx, run, min(wait_s, table.max_wait_s))
+            with run.followed(desk.telling(ctx)):
+                await run.wait(min(wait_s, table.max_wait_s))
+            run = await table.find(run_id, ctx.principal)  # another process may have been faster
         return run.info()
 
     @app.tool(name=f"{prefix}_resume", structured=True, annotations=DECIDES)
@@ -67,8 +69,7 @@ def add_tools(app: Server, desk: Desk, prefix: str) -> None:
         is not done again.
         """
         run = await table.find(run_id, ctx.principal)
-        decisions = _decisions(run, approve, reject, reason, arguments)
-        table.resume(run, decisions, deps=desk.deps_of(ctx))
+        desk.resume(ctx, run, _decisions(run, approve, reject, reason, arguments))
         return run.info()
 
     @app.tool(name=f"{prefix}_cancel", structured=True, annotations=ENDS)

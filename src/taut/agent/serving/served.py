@@ -35,9 +35,10 @@ TEXT = 2_000
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What a run has come to. ``output`` is JSON; ``state`` is what it can be taken up from."""
+    """What a run has come to, and when. ``output`` is JSON; ``state`` is what it can be taken up from."""
 
     status: Status
+    at: float
     output: bytes | None = None
     error: str = ""
     messages: Sequence[Message] = ()
@@ -84,8 +85,7 @@ class ServedRun:
         self.origin = origin
         self.session = session
         self.created = created
-        self.updated = created
-        self.outcome = Outcome(status="running")
+        self.outcome = Outcome(status="running", at=created)
         #: Its version where it is kept; 0: it is not.
         self.version = 0
         #: The call that it was started by, where that has a key.
@@ -101,8 +101,8 @@ class ServedRun:
         self._tell = tell
         self._clock = clock
         self._work: asyncio.Task[None] | None = None
-        #: What it comes to if it is ended from outside, and whether it can be taken up after that.
-        self._ending: tuple[Outcome, bool] | None = None
+        #: What it comes to if it is ended from outside, why, and whether that is for good.
+        self._ending: tuple[Status, str, bool] | None = None
 
     # -- what is seen of it
 
@@ -131,7 +131,7 @@ class ServedRun:
             status=outcome.status,
             task=self.task if len(self.task) <= SHOWN else self.task[: SHOWN - 3] + "...",
             created=moment(self.created),
-            updated=moment(self.updated),
+            updated=moment(self.outcome.at),
             path=self.path if self.running else "",
             step=self.step,
             message=self.message if self.running else "",
@@ -168,7 +168,7 @@ class ServedRun:
         keep: Callable[[ServedRun, Outcome], Awaitable[None]],
     ) -> None:
         """Go on from ``state``, in a task, if ``claim`` says that it may; ``keep`` is called with what it comes to."""
-        self.outcome = Outcome(status="running")
+        self.outcome = Outcome(status="running", at=self._clock())
         self.message = ""
         self._ending = None
         self._changed("")
@@ -178,13 +178,12 @@ class ServedRun:
     def end(self, why: str, *, status: Status = "cancelled", final: bool = False) -> None:
         """End it, if it goes on; `wait` tells when it has ended. It can be taken up again, unless this is ``final``."""
         if self._work is not None and self._ending is None and not self._work.done():
-            self._ending = (Outcome(status=status, error=why), final)
+            self._ending = (status, why, final)
             self._work.cancel()
 
     def settle(self, outcome: Outcome) -> None:
         """Be what ``outcome`` says."""
         self.outcome = outcome
-        self.updated = self._clock()
         self._changed("")
         if outcome.messages:
             self._changed("messages")
@@ -198,18 +197,19 @@ class ServedRun:
     ) -> None:
         try:
             if not await claim(self):
-                self.settle(Outcome(status="failed", error="Another process has taken up the run"))
+                late = "Another process has taken up the run"
+                self.settle(Outcome(status="failed", at=self._clock(), error=late))
                 return
             result = await self.agent.resume(state, deps=deps, listener=self._hear)
-            outcome = _outcome_of(result, state)
+            outcome = _outcome_of(result, self._clock())
         except asyncio.CancelledError:
             outcome = self._ended(state)
         except (AgentError, ModelError) as error:
-            outcome = _failed(error, state)
+            outcome = _failed(error, state, self._clock())
         except Exception as error:  # the border to user code: agents, models and tools may be anybody's
             if not isinstance(error, TautError):
                 logger.exception("run %s of %s failed", self.id, self.agent.name)
-            outcome = _failed(error, state)
+            outcome = _failed(error, state, self._clock())
         try:
             await keep(self, outcome)
         finally:
@@ -223,9 +223,15 @@ class ServedRun:
 
     def _ended(self, state: RunState) -> Outcome:
         """Return what it comes to that was cancelled: by `end`, or by whoever stops the event loop."""
-        outcome, final = self._ending or (Outcome(status="failed", error="The server was stopped"), False)
+        status, why, final = self._ending or ("failed", "The server was stopped", False)
         state.approvals = []  # those that were not decided are found again
-        return msgspec.structs.replace(outcome, usage=self._usage, state=None if final else state)
+        return Outcome(
+            status=status,
+            at=self._clock(),
+            error=why,
+            usage=self._usage,
+            state=None if final else state,
+        )
 
     # -- what it tells
 
@@ -262,7 +268,7 @@ class ServedRun:
         self._tell(self, what)
 
 
-def _outcome_of(result: RunResult[Any], state: RunState) -> Outcome:
+def _outcome_of(result: RunResult[Any], now: float) -> Outcome:
     """Return what a run has come to that was not stopped by an exception.
 
     :raises Exception: whatever encoding an output of an unknown type raises.
@@ -270,6 +276,7 @@ def _outcome_of(result: RunResult[Any], state: RunState) -> Outcome:
     status: Status = "completed" if result.status == "completed" else "suspended"
     return Outcome(
         status=status,
+        at=now,
         output=msgspec.json.encode(result.output) if status == "completed" else None,
         messages=tuple(result.messages),
         usage=result.usage,
@@ -279,13 +286,14 @@ def _outcome_of(result: RunResult[Any], state: RunState) -> Outcome:
     )
 
 
-def _failed(error: Exception, state: RunState) -> Outcome:
+def _failed(error: Exception, state: RunState, now: float) -> Outcome:
     result = getattr(error, "result", None)
     if not isinstance(result, RunResult):
         state.approvals = []
-        return Outcome(status="failed", error=_words(error), state=state)
+        return Outcome(status="failed", at=now, error=_words(error), state=state)
     return Outcome(
         status="failed",
+        at=now,
         error=_words(error),
         messages=tuple(result.messages),
         usage=result.usage,

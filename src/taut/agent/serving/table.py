@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, final
 
 from taut.agent.base import BaseAgent
@@ -46,7 +48,7 @@ class NoSuchRun(ToolError):
 class RunTable:
     """The runs of the agents that one server serves (`taut.agent.serving.serve_agents`).
 
-    To make room for a new run, the oldest that has ended is forgotten. What goes on, or waits, never is: then the new
+    To make room for a new run, an old one that has ended is forgotten. What goes on, or waits, never is: then the new
     run is refused.
 
     :param max_runs: how many are kept at once.
@@ -92,8 +94,10 @@ class RunTable:
             from taut.agent.serving.keeping import Keeper  # few tables are kept
 
             self._keeper = Keeper(checkpoints, keep_s=keep_s, max_runs=max_runs)
-        #: The runs by their ids.
+        #: The runs by their ids; by whom they count for; and those that do not go on, the last change at the end.
         self._runs: dict[str, ServedRun] = {}
+        self._accounts: dict[tuple[str, str], dict[str, ServedRun]] = {}
+        self._resting: OrderedDict[str, ServedRun] = OrderedDict()
         #: The ids of runs by the owner and the key of the call that started them.
         self._calls: dict[tuple[str, str], str] = {}
         self._agents: Mapping[str, BaseAgent[Any]] = {}
@@ -175,7 +179,7 @@ class RunTable:
         from secrets import token_hex
 
         run = self._new(token_hex(ID_BYTES), agent, task, owner, origin, session, self.clock())
-        self._runs[run.id] = run
+        self._enter(run)
         if key is not None:
             self._calls[key] = run.id
             run.call_key = key
@@ -225,37 +229,53 @@ class RunTable:
 
     async def _keep(self, run: ServedRun, outcome: Outcome) -> None:
         if self._keeper is not None:
-            await self._keeper.keep(run, outcome, self.clock())
+            await self._keeper.keep(run, outcome)
 
     def _make_room(self, owner: str, origin: str) -> list[ServedRun]:
         """Forget what must be forgotten before there is another run; returns it."""
         dropped = self._expire()
-        account = owner or origin
-        own = [run for run in self._runs.values() if account and account == (run.owner or run.origin)]
-        for runs, name, maximum in (
-            (own, "max_per_owner", self._max_per_owner),
-            (list(self._runs.values()), "max_runs", self._max_runs),
-        ):
-            if len(runs) >= maximum:
-                ended = [run for run in runs if not run.running and run.status != "suspended"]
-                if not ended:
-                    raise ToolError(
-                        f"Limit exceeded: {name} is {maximum}. Wait for a run to end, or cancel one"
-                    )
-                oldest = min(ended, key=lambda run: run.updated)
-                self._forget(oldest)
-                dropped.append(oldest)
+        own = self._accounts.get(_account(owner, origin), {})
+        if len(own) >= self._max_per_owner and (owner or origin):
+            dropped.append(self._drop(own.values(), "max_per_owner", self._max_per_owner))
+        if len(self._runs) >= self._max_runs:
+            dropped.append(self._drop(self._resting.values(), "max_runs", self._max_runs))
         return dropped
+
+    def _drop(self, runs: Iterable[ServedRun], name: str, maximum: int) -> ServedRun:
+        """Forget the first of ``runs`` that has ended."""
+        ended = next((run for run in runs if not run.running and run.status != "suspended"), None)
+        if ended is None:
+            raise ToolError(f"Limit exceeded: {name} is {maximum}. Wait for a run to end, or cancel one")
+        self._forget(ended)
+        return ended
 
     def _expire(self) -> list[ServedRun]:
         due = self.clock() - self._keep_s
-        expired = [run for run in self._runs.values() if not run.running and run.updated < due]
+        expired = list(takewhile(lambda run: run.outcome.at < due, self._resting.values()))
         for run in expired:
             self._forget(run)
         return expired
 
+    def _enter(self, run: ServedRun) -> None:
+        self._runs[run.id] = run
+        self._accounts.setdefault(_account(run.owner, run.origin), {})[run.id] = run
+        self._sort(run)
+
+    def _sort(self, run: ServedRun) -> None:
+        """Put a run that has changed where it belongs."""
+        if run.running:
+            self._resting.pop(run.id, None)
+        elif run.id in self._runs:
+            self._resting[run.id] = run
+            self._resting.move_to_end(run.id)
+
     def _forget(self, run: ServedRun) -> None:
         del self._runs[run.id]
+        self._resting.pop(run.id, None)
+        account = _account(run.owner, run.origin)
+        del self._accounts[account][run.id]
+        if not self._accounts[account]:
+            del self._accounts[account]
         if run.call_key is not None and self._calls.get(run.call_key) == run.id:
             del self._calls[run.call_key]
 
@@ -277,7 +297,7 @@ class RunTable:
             run = await self._load(run_id, owner)
         if run is None or run.owner != owner:
             raise NoSuchRun(run_id)
-        if not run.running and run.updated < self.clock() - self._keep_s:
+        if not run.running and run.outcome.at < self.clock() - self._keep_s:
             self._forget(run)
             await self._remove([run])
             raise NoSuchRun(run_id)
@@ -295,13 +315,14 @@ class RunTable:
             return None
         run = self._new(run_id, agent, kept.task, owner, kept.origin, kept.session, kept.created)
         run.version = checkpoint.version
-        run.updated = checkpoint.updated
         if checkpoint.status == "running":  # in another process, which tells us nothing of it
+            run.outcome = Outcome(status="running", at=checkpoint.updated)
             run.message = "in another process"
             return run
+        run.step = kept.step
         run.outcome = kept.outcome()
         dropped = self._make_room(owner, kept.origin)
-        self._runs[run_id] = run
+        self._enter(run)
         await self._remove(dropped)
         return run
 
@@ -319,8 +340,8 @@ class RunTable:
             for run_id in await self._keeper.ids(owner, self._agents, self.clock()):
                 with contextlib.suppress(ToolError):  # there is no room for it
                     await self._load(run_id, owner)
-        found = [run for run in self._runs.values() if run.owner == owner and (owner or run.origin == origin)]
-        return sorted(found, key=lambda run: (-run.updated, run.id))
+        found = self._accounts.get(_account(owner, origin), {}).values()
+        return sorted(found, key=lambda run: (-run.outcome.at, run.id))
 
     # -- going on, and ending
 
@@ -361,6 +382,7 @@ class RunTable:
         elif run.resumable:
             outcome = Outcome(
                 status="cancelled",
+                at=self.clock(),
                 error=why,
                 messages=run.outcome.messages,
                 usage=run.outcome.usage,
@@ -368,12 +390,14 @@ class RunTable:
             )
             run.settle(outcome)
             if self._keeper is not None:
-                await self._keeper.keep(run, outcome, self.clock())
+                await self._keeper.keep(run, outcome)
 
     # -- telling
 
     def _note(self, run: ServedRun, what: str) -> None:
         """Tell of a change, once in a turn of the loop."""
+        if not what:
+            self._sort(run)
         if not self._changed:
             asyncio.get_running_loop().call_soon(self._announce)
         self._changed[run.id, what] = None
@@ -383,6 +407,11 @@ class RunTable:
         if self._tell is not None:
             for run_id, what in changed:
                 self._tell(run_id, what)
+
+
+def _account(owner: str, origin: str) -> tuple[str, str]:
+    """Return whom a run counts for: an authenticated client or, where there are none, a session."""
+    return (owner, "" if owner else origin)
 
 
 def _scoped(owner: str, session: str) -> str:
