@@ -12,7 +12,7 @@ from typing import Any, final
 
 from msgspec import Struct
 
-from taut.agent.search import Catalogue, ToolIndex
+from taut.agent.search import Catalogue, ToolIndex, one_line
 from taut.agent.server_tool import ServerTool
 from taut.agent.toolbox import Toolbox
 from taut.agent.tools import Call, Hints, Tool
@@ -25,7 +25,7 @@ __all__ = ["FindTools", "ToolSearch"]
 NAME = "find_tools"
 
 
-class ToolSearch(Struct, frozen=True, kw_only=True):
+class ToolSearch(Struct, frozen=True, kw_only=True, eq=False):
     """How an agent searches its tools.
 
     ``overview_chars`` bounds the list of names and one-liners in the instructions; 0 leaves it out. ``embed`` adds a
@@ -50,7 +50,11 @@ class ToolSearch(Struct, frozen=True, kw_only=True):
         far = [entry.tool.spec for entry in box.entries.values() if isinstance(entry.tool, ServerTool)]
         if len(far) < self.min_tools:
             return None
-        return Catalogue(far, ToolIndex(far, embed=self.embed))
+        catalogue = box.kept.get(self)
+        if catalogue is None:
+            index = ToolIndex(far, about=box.about, embed=self.embed)
+            catalogue = box.kept[self] = Catalogue(far, index, about=box.about)
+        return catalogue
 
 
 @final
@@ -105,8 +109,11 @@ class FindTools(Tool):
         assert self._catalogue is not None
         found = self._catalogue.names(query, limit)
         self._new += found
-        text = self._catalogue.describe(found) if found else "Nothing was found. Try other words."
-        return ToolResult(call.call.id, NAME, text)
+        if not found:
+            return ToolResult(call.call.id, NAME, "Nothing was found. Say in other words what is to be done.")
+        # Their schemas come with the next request, as those of all tools.
+        lines = [f"- {name}: {one_line(self._catalogue.specs[name].description)}" for name in found]
+        return ToolResult(call.call.id, NAME, "\n".join(["These can be called now:", *lines]))
 
     def take(self) -> list[str]:
         """Return what has been found since it was asked for last."""

@@ -68,9 +68,11 @@ class ToolSupply:
             return box
         names = list(self._leases)
         listed = await gather(self._list(name, note) for name in names)
+        about = {name: await self._about(name) for name, tools in zip(names, listed, strict=True) if tools}
         seen = self._versions()
         complete = None not in listed
-        box = self._judged({name: tools for name, tools in zip(names, listed, strict=True) if tools}, note)
+        found = {name: tools for name, tools in zip(names, listed, strict=True) if tools}
+        box = self._judged(found, about, note)
         if complete:  # otherwise the missing ones are asked again next time
             self._box, self._seen = box, seen
         return box
@@ -93,8 +95,21 @@ class ToolSupply:
             note("server missing", f"{name}: {error}")
             return None
 
+    async def _about(self, name: str) -> str:
+        """Return what a server is, in a few words: its user's, or its own."""
+        assert self._pool is not None
+        described: str = getattr(self._pool.servers[name], "description", "")
+        if described:
+            return described
+        client = await self._leases[name].client()
+        title = client.server_info.title if client.server_info is not None else None
+        return title or (client.instructions or "").strip().partition("\n")[0]
+
     def _judged(
-        self, servers: Mapping[str, Sequence[models.Tool]], note: Callable[[str, str], None]
+        self,
+        servers: Mapping[str, Sequence[models.Tool]],
+        about: Mapping[str, str],
+        note: Callable[[str, str], None],
     ) -> Toolbox:
         tools: list[Tool] = list(self._own)
         if not servers:
@@ -115,4 +130,4 @@ class ToolSupply:
         for name, reason in refused.items():
             logger.warning("the tool %s is refused: %s", name, reason)
             note("tool refused", f"{name}: {reason}")
-        return Toolbox(tools, self._policy, refused)
+        return Toolbox(tools, self._policy, refused, about)

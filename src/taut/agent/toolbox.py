@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from taut.agent.policy import Rules, ToolPolicy
 from taut.agent.tools import Tool
@@ -43,9 +43,17 @@ class Toolbox:
     """
 
     def __init__(
-        self, tools: Iterable[Tool], policy: ToolPolicy, refused: Mapping[str, str] | None = None
+        self,
+        tools: Iterable[Tool],
+        policy: ToolPolicy,
+        refused: Mapping[str, str] | None = None,
+        about: Mapping[str, str] | None = None,
     ) -> None:
         self.entries: dict[str, Entry] = {}
+        #: What each server is, in a few words.
+        self.about = dict(about or {})
+        #: What others work out of a toolbox, by whatever they like, to be found with it.
+        self.kept: dict[Any, Any] = {}
         self.refused = dict(refused or {})
         for tool in tools:
             if tool.name in self.entries:

@@ -71,25 +71,26 @@ class Catalogue:
 
         :raises taut.errors.ConfigError: two tools have one name, or the index cannot be built.
         """
-        self._specs: dict[str, ToolSpec] = {}
+        #: The tools, by name.
+        self.specs: dict[str, ToolSpec] = {}
         for spec in specs:
-            if spec.name in self._specs:
+            if spec.name in self.specs:
                 raise ConfigError(f"Expected tools with different names, got {spec.name} twice")
-            self._specs[spec.name] = spec
+            self.specs[spec.name] = spec
         self._about = dict(about or {})
         self._separator = separator
         self._servers: dict[str, list[ToolSpec]] = {}
-        for spec in self._specs.values():
+        for spec in self.specs.values():
             server, found, _ = spec.name.partition(separator)
             self._servers.setdefault(server if found else "", []).append(spec)
         self._index: Finder = (
             index
             if index is not None
-            else ToolIndex(self._specs.values(), about=self._about, separator=separator)
+            else ToolIndex(self.specs.values(), about=self._about, separator=separator)
         )
 
     def __len__(self) -> int:
-        return len(self._specs)
+        return len(self.specs)
 
     # -- everything, in short
 
@@ -155,24 +156,24 @@ class Catalogue:
         found = self.names(query, limit, exclude=exclude)
         if not found:
             return f"No tool fits {query!r}. Say in other words what is to be done, and with what."
-        return "\n\n".join(_short(self._specs[name]) for name in found)
+        return "\n\n".join(_short(self.specs[name]) for name in found)
 
     def names(self, query: str, limit: int = 5, *, exclude: Iterable[str] = ()) -> list[str]:
         """Return the names of the tools that fit ``query``, the best first."""
         found = self._index.search(query, limit, exclude=exclude)
         # The index may be another's, and know of more.
-        return [each.name for each in found if each.name in self._specs]
+        return [each.name for each in found if each.name in self.specs]
 
     def describe(self, names: Iterable[str]) -> str:
         """Return all that is known of tools: their whole description and JSON Schema. Of a name that is unknown, say
         which ones are like it."""
         return "\n\n".join(
-            _long(self._specs[name]) if name in self._specs else self._unknown(name) for name in names
+            _long(self.specs[name]) if name in self.specs else self._unknown(name) for name in names
         )
 
     def suggest(self, name: str) -> list[str]:
         """Return the names that ``name`` may have meant: those spelled nearly so, else those that fit its words."""
-        near = difflib.get_close_matches(name, self._specs, n=MAX_SUGGESTIONS, cutoff=0.75)
+        near = difflib.get_close_matches(name, self.specs, n=MAX_SUGGESTIONS, cutoff=0.75)
         return near or self.names(name, MAX_SUGGESTIONS)
 
     def _unknown(self, name: str) -> str:
