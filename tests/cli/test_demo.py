@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Taut
-from taut.cli import throughput
+from taut.cli import demo_agent, throughput
 from taut.cli.demo import EXAMPLE, FLOOR
 from taut.errors import TransportError
+from taut.llm.messages import Usage
+from taut.testing import ScriptedModel, call
 
 OTHER = Path(__file__).parents[2] / ".demo" / "bin" / "mcp-server-time"
 WRONG = """
@@ -83,6 +85,68 @@ def test_a_server_of_another_make_is_met_in_both_eras(taut: Taut) -> None:
     assert other["legacyRevision"] == "2025-11-25"
     assert other["offers"]["tool"] == 2
     assert '"timezone":"Asia/Tokyo"' in other["steps"][0]["answer"]
+
+
+CLOCK = """
+from taut import Server
+app = Server("clock")
+
+@app.tool
+def get_current_time(timezone: str) -> str:
+    return '{"timezone": "%s", "datetime": "2026-11-26T21:34:00+09:00", "day_of_week": "Thursday"}' % timezone
+
+app.run()
+"""
+TASK = "What time is it in Tokyo? Note it."
+
+
+class TestJob:
+    def script(self) -> ScriptedModel:
+        return ScriptedModel(
+            "x",  # it is asked once before the clock starts
+            '{"timezone": "Asia/Tokyo"}',
+            call("clock__get_current_time", timezone="Asia/Tokyo"),
+            lambda request: request.messages[0].text.partition(": ")[2].capitalize(),
+            lambda request: call(
+                "notes__write_note", title="time", text=request.messages[0].text.split('"')[3]
+            ),
+            usage=Usage(10, 5, requests=1),
+        )
+
+    @pytest.mark.parametrize("quiet", [False, True])
+    def test_agents_do_it_with_two_servers(
+        self, quiet: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "clock.py").write_text(CLOCK)
+        clock = [sys.executable, str(tmp_path / "clock.py")]
+        job = demo_agent.work(self.script(), TASK, clock, quiet=quiet)
+        assert job.notes == "time: The time in tokyo is 21:34 on thursday."
+        assert (job.requests, job.tokens, job.tool_calls) == (4, 60, 2)
+        assert job.total_s >= job.tools_s > 0
+        said = capfd.readouterr().err
+        assert ("clock__get_current_time" in said) is not quiet
+
+    def test_where_the_time_went_adds_up(self, capsys: pytest.CaptureFixture[str]) -> None:
+        job = demo_agent.Job("t", "o", "n: x", 4, 100, 2, total_s=10.0, model_s=8.0, tools_s=0.5)
+        assert job.own_s == 1.5
+        demo_agent.show_job(job)
+        out = capsys.readouterr().out
+        assert "8,000" in out
+        assert "80.0%" in out
+        assert "15.0%" in out
+
+    def test_it_needs_a_server_that_tells_the_time(self, taut: Taut) -> None:
+        outcome = taut("demo", "--model", "local")
+        assert outcome.status == 2
+        assert "Expected --time-server COMMAND along with --model" in outcome.err
+
+    @pytest.mark.local
+    @pytest.mark.skipif(not OTHER.exists(), reason="make demo installs it")
+    def test_a_real_model_does_it_with_a_real_server(self, taut: Taut) -> None:
+        words = ("demo", "--calls", "0", "--json", "--model", "local", "--time-server")
+        job = taut(*words, f"{OTHER} --local-timezone UTC").json["job"]
+        assert job["toolCalls"] == 2
+        assert "Tokyo" in job["notes"]
 
 
 class TestThroughput:

@@ -1,4 +1,5 @@
-"""``taut demo``: meet two servers over stdio, call what they offer, and see what a call costs.
+"""``taut demo``: see it work. With ``--model``, agents do a job with two servers (`taut.cli.demo_agent`);
+without, meet two servers over stdio, and call what they offer. Either ends with what a call costs.
 
 The first server is `taut.cli.demo_server`; the other, if ``--also`` names one, is of any make. Each runs in a child
 process and is met in the era that negotiation finds, and once more in the legacy era.
@@ -34,6 +35,7 @@ __all__ = ["run"]
 EXAMPLE = [sys.executable, "-P", "-m", "taut", "serve", "taut.cli.demo_server:app"]
 FLOOR = [sys.executable, "-P", "-m", "taut.cli.floor"]
 GUEST = "Ada"
+TASK = "What time is it in Tokyo? Note it."
 #: With these, a table of steps fits a window of 100 columns.
 MAX_ASKED, MAX_ANSWER = 33, 44
 
@@ -66,6 +68,8 @@ def run(options: Options) -> Status:
     """Show the servers one after the other, then the throughput."""
     if options.also_call and options.also is None:
         raise ConfigError("Expected --also COMMAND along with --also-call")
+    if options.model is not None:
+        return _job(options)
     meetings = []
     tours: list[tuple[list[str], Work]] = [(EXAMPLE, _tour)]
     if options.also is not None:
@@ -95,6 +99,28 @@ def run(options: Options) -> Status:
     elif rates:
         _show_rates(rates)
     return Status.TOOL_ERROR if any(step.failed for one in meetings for step in one.steps) else Status.OK
+
+
+def _job(options: Options) -> Status:
+    """Have agents do a real job, and show what it took, down to what a single call costs."""
+    # Imported here: the demo of the protocol needs no agents.
+    from taut.cli import demo_agent
+    from taut.llm.open import open_model
+
+    if options.time_server is None:
+        raise ConfigError("Expected --time-server COMMAND along with --model, such as 'uvx mcp-server-time'")
+    model = open_model(str(options.model))
+    if not options.json:
+        show([demo_agent.heading(model.name, TASK)])
+    job = demo_agent.work(model, TASK, split_command(options.time_server), quiet=options.json)
+    if not options.json:
+        demo_agent.show_job(job)
+    rates = throughput.measure({"taut": EXAMPLE, "floor": FLOOR}, options.calls) if options.calls else {}
+    if options.json:
+        show_json({"job": job, "throughput": rates})
+    elif rates:
+        _show_rates(rates)
+    return Status.OK
 
 
 async def _meet(command: Sequence[str], work: Work) -> Meeting:
