@@ -389,6 +389,20 @@ class TestBudget:
         assert (result.output, world.done) == ("Done.", ["pay a 1", "pay b 1"])
 
 
+class TestFinal:
+    def test_the_result_of_a_final_tool_is_the_output(self) -> None:
+        world = World()
+        policy = ToolPolicy(final=("world:pay",))
+        result = run(agent(call("world__pay", to="Ada", amount=1), world=world, policy=policy).run("Pay"))
+        assert (result.output, result.usage.requests) == ("paid 1 to Ada", 1)
+
+    def test_beside_others_or_failed_it_ends_nothing(self) -> None:
+        policy = ToolPolicy(final=("world:*",))
+        both = [call("world__add", a=1, b=2), call("world__add", a=3, b=4)]
+        one = agent(both, call("world__fail", why="no"), "Done.", world=World(), policy=policy)
+        assert run(one.run("Go")).output == "Done."
+
+
 def test_arguments_that_are_no_json_are_told_to_the_model() -> None:
     broken = ToolCall("1", "f", {}, malformed='{"n": ')
     one = agent([broken], "Done.", tools=[FunctionTool(lambda n: n, name="f")])

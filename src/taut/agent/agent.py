@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import msgspec
 from msgspec import Struct
@@ -50,7 +50,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Agent"]
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    # Without an annotation the output is not known: it may be of any type.
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 #: What an agent is told, as text or as a function of what the run was given as ``deps``.
 Instructions: TypeAlias = "str | Callable[[Any], str]"

@@ -35,6 +35,7 @@ class Rules(Struct, frozen=True, gc=False):
     retry: Retry
     max_result_chars: int | None
     cache_s: float
+    ends_run: bool
 
 
 class ToolPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -51,6 +52,7 @@ class ToolPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
       trouble.
     - ``max_result_chars``: longer results are cut; the rest is kept where the agent has a blob store.
     - ``cache_s``: for how many seconds a result is good for the same call, by pattern; for tools that only read.
+    - ``final``: tools whose result is the output: a call that stands alone in its message, and succeeds, ends the run.
     - ``max_parallel``: calls of one message that are made at a time.
     - ``max_calls``: calls of one message that are made at all.
     """
@@ -67,6 +69,7 @@ class ToolPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     retry_initial_s: float = 0.2
     max_result_chars: int | None = 100_000
     cache_s: dict[str, float] = {}
+    final: tuple[str, ...] = ()
     max_parallel: int = 128
     max_calls: int = 256
 
@@ -106,6 +109,7 @@ class ToolPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
             retry=retry,
             max_result_chars=self.max_result_chars,
             cache_s=_first(self.cache_s, tool, None) or 0.0,
+            ends_run=tool.ends_run or _matches(self.final, tool),
         )
 
 

@@ -86,7 +86,7 @@ class Toolbox:
     def ends_run(self, name: str) -> bool:
         """Whether a call of this tool is the end of a run."""
         entry = self.entries.get(name)
-        return entry is not None and entry.tool.ends_run
+        return entry is not None and entry.rules.ends_run
 
     def missing(self, name: str) -> str:
         """Return what a model is told that calls ``name``, which is not there."""
