@@ -8,15 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from agent.desks import Clock, Desk, info, read, run_of, serving
-from agent.worlds import run, until
-from taut import Client, ToolError
+from agent.desks import Clock, Desk, approve, info, read, run_of, serving
+from agent.worlds import run
+from taut import Client, ToolError, models
 from taut.agent import Agent
 from taut.agent.serving import RunTable, agent_server
 from taut.agent.state import MemoryCheckpointStore, SQLiteCheckpointStore
 from taut.client.settings import HttpSettings
+from taut.mcp.sealing import new_sealer
 from taut.testing import EchoModel
 
 Open = Callable[[], Any]
@@ -139,31 +141,73 @@ class TestTwoProcesses:
 
         run(main())
 
-    def test_a_run_that_goes_on_elsewhere_is_shown_as_that(self, store: Open) -> None:
+    def test_the_answer_to_a_question_may_come_to_another_process(self, store: Open) -> None:
+        """The modern era: the state of the rounds is sealed with a key that both have."""
+
+        async def main() -> None:
+            sealer = new_sealer()
+            first = Desk(runs=RunTable(checkpoints=store()), state_sealer=sealer)
+            second = Desk(runs=RunTable(checkpoints=store()), state_sealer=sealer)
+            params = models.CallToolParams(name="clerk", arguments={"task": "Ada"})
+            async with Client(first.app, elicitation=approve) as client:
+                asked = await client.request("tools/call", params)
+            answers = {key: approve(one.params) for key, one in asked.input_requests.items()}
+            again = msgspec.structs.replace(
+                params, input_responses=answers, request_state=asked.request_state
+            )
+            async with Client(second.app, elicitation=approve) as client:
+                result = await client.request("tools/call", again)
+            assert result.content[0].text == "paid Ada"
+            assert (first.done, second.done) == (["look"], ["pay Ada"])
+
+        run(main())
+
+    def test_a_run_that_goes_on_elsewhere_can_be_waited_for(self, store: Open) -> None:
+        async def main() -> None:
+            first, second = desk_of(store), desk_of(store, look_s=0.005)
+            async with Client(first.app) as one, Client(second.app) as other:
+                run_id = (await info(one, "run_start", agent="thinker", task="tea"))["run_id"]
+                await first.thinking("tea")
+                said = await info(other, "run_status", run_id=run_id, wait_s=0.02)
+                assert (said["status"], said["message"]) == ("running", "in another process")
+                with pytest.raises(ToolError, match="one that is running"):
+                    await info(other, "run_resume", run_id=run_id)
+                waiting = asyncio.ensure_future(info(other, "run_status", run_id=run_id, wait_s=20))
+                first.gate.set()
+                assert (await waiting)["output"] == "thought about tea"
+
+        run(main())
+
+    def test_a_run_that_goes_on_elsewhere_can_be_cancelled(self, store: Open) -> None:
+        """As one of a process that has died: what it still comes to does not count."""
+
         async def main() -> None:
             first, second = desk_of(store), desk_of(store)
             async with Client(first.app) as one, Client(second.app) as other:
                 run_id = (await info(one, "run_start", agent="thinker", task="tea"))["run_id"]
                 await first.thinking("tea")
-                await info(one, "run_cancel", run_id=run_id)
-                # Begun again where it is kept, it is kept as running.
-                calling = asyncio.ensure_future(one.call_tool("thinker", {"task": "more"}))
-                await first.thinking("more")
-                calling.cancel()
-                await until(lambda: first.asked[-1] == "cancelled more")
-                served = list(first.runs._runs.values())[-1]
-                await until(lambda: not served.running)
-                await info(one, "run_resume", run_id=served.id)
-                await until(lambda: first.asked.count("more") == 2)
-                said = await info(other, "run_status", run_id=served.id, wait_s=20)
-                assert (said["status"], said["message"]) == ("running", "in another process")
-                with pytest.raises(ToolError, match="goes on in another process"):
-                    await info(other, "run_cancel", run_id=served.id)
-                with pytest.raises(ToolError, match="one that is running"):
-                    await info(other, "run_resume", run_id=served.id)
+                assert (await info(other, "run_cancel", run_id=run_id))["status"] == "cancelled"
                 first.gate.set()
-                await info(one, "run_status", run_id=served.id, wait_s=20)
-                assert (await info(other, "run_status", run_id=served.id))["output"] == "thought about more"
+                for client in (one, other):
+                    said = await info(client, "run_status", run_id=run_id, wait_s=20)
+                    assert (said["status"], said["error"]) == ("cancelled", "Cancelled by request")
+
+        run(main())
+
+    def test_a_run_that_takes_longer_than_runs_are_kept_is_kept_in_the_end(self, store: Open) -> None:
+        async def main() -> None:
+            first, second = desk_of(store), desk_of(store)
+            async with Client(first.app) as client:
+                run_id = (await info(client, "run_start", agent="thinker", task="tea"))["run_id"]
+                await first.thinking("tea")
+                kept = store()
+                for one in await kept.list():
+                    await kept.remove(one.run_id)
+                await kept.close()
+                first.gate.set()
+                await info(client, "run_status", run_id=run_id, wait_s=20)
+            async with Client(second.app) as client:
+                assert (await info(client, "run_status", run_id=run_id))["output"] == "thought about tea"
 
         run(main())
 

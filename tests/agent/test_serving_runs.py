@@ -12,7 +12,7 @@ import pytest
 from agent.desks import ERAS, LEGACY, MODERN, Clock, Desk, info, reached, read, run_of, serving
 from agent.worlds import run, until
 from taut import Client, ToolError, models
-from taut.agent import Agent, Budget
+from taut.agent import Agent, Budget, Decision
 from taut.agent.serving import RunTable, agent_server
 from taut.client.settings import HttpSettings
 from taut.errors import InvalidParams, ModelUnavailable, RemoteError
@@ -217,6 +217,27 @@ class TestResuming:
                 await info(client, "run_resume", run_id=run_id, approve=["all"])
                 assert (await ended(client, run_id))["output"] == "paid Ada; paid Bob"
                 assert desk.done == ["look", "pay Ada", "pay Bob"]
+
+        run(main())
+
+    def test_a_run_can_be_taken_up_in_the_turn_in_which_it_was_suspended(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def main() -> None:
+            desk = Desk()
+            async with desk.app.running():
+                served = await desk.runs.start(desk.clerk, "Ada", owner="", origin="")
+                await until(lambda: served.status == "suspended")
+                (waiting,) = served.outcome.approvals
+                settled: list[str] = []
+                settle = served.settle
+                monkeypatch.setattr(
+                    served, "settle", lambda outcome: (settled.append(outcome.status), settle(outcome))
+                )
+                desk.runs.resume(served, {waiting.id: Decision(True)})
+                await served.wait()
+                assert served.outcome.text == "paid Ada"
+                assert settled == ["completed"]  # and the end of the first part settles nothing
 
         run(main())
 

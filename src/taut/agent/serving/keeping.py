@@ -1,8 +1,8 @@
 """Runs that survive the process: how they are put into a store of checkpoints, and found there.
 
-A run is kept once it does not go on: suspended, ended, or interrupted by the end of its server. It is found by its
-owner and its id together, so that nobody finds another one's. One process at a time takes a run up: it marks it as
-running in the version that it has seen, and the others are too late.
+A run is kept when it begins, and whenever it does not go on: suspended, ended, or interrupted by the end of its server.
+It is found by its owner and its id together, so that nobody finds another one's. One process at a time takes a run up:
+it marks it as running in the version that it has seen, and the others are too late.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ logger = logging.getLogger("taut.agent")
 
 #: What the ids of our checkpoints begin with: agents may keep theirs in the same store.
 PREFIX = "served:"
+#: Seconds after which a run that another process began is no longer believed to go on there.
+RUNNING_S = 86_400.0
 
 
 class Kept(Struct, kw_only=True, omit_defaults=True):
@@ -76,8 +78,11 @@ class Keeper:
         self._keep_s = keep_s
         self._max_runs = max_runs
 
-    async def keep(self, run: ServedRun, outcome: Outcome) -> None:
-        """Keep a run that has come to ``outcome``. A store that fails costs the run nothing but its safety."""
+    async def keep(self, run: ServedRun, outcome: Outcome) -> bool:
+        """Keep a run that has come to ``outcome``; False: another process has made something else of it.
+
+        A store that fails costs the run nothing but its safety.
+        """
         kept = Kept(
             run_id=run.id,
             agent=run.agent.name,
@@ -99,15 +104,20 @@ class Keeper:
         )
         try:
             await self._save(run, kept, outcome.status, outcome.at)
-        except Conflict:
-            logger.warning("run %s of %s was kept by another process", run.id, run.agent.name)
+        except Conflict as conflict:
+            if conflict.actual:
+                logger.warning("run %s of %s was kept by another process", run.id, run.agent.name)
+                return False
+            run.version = 0  # it was dropped: as of a run that took longer than runs are kept
+            return await self.keep(run, outcome)
         except Exception:  # of a store, which may be the user's
             logger.exception("run %s of %s cannot be kept", run.id, run.agent.name)
+        return True
 
     async def claim(self, run: ServedRun, now: float) -> bool:
-        """Mark a run that is kept as running here; False: another process has taken it up, or has dropped it."""
+        """Mark a run as running here; False: another process has taken it up, or has dropped it."""
         if not run.version:
-            return True
+            return await self.keep(run, run.outcome)
         found = await self._store.load(_key(run.owner, run.id))
         if found is None:
             return False
@@ -132,7 +142,7 @@ class Keeper:
     async def load(self, owner: str, run_id: str, now: float) -> tuple[Kept, Checkpoint] | None:
         """Return the run of ``owner`` with this id; None: there is none, or not any more."""
         found = await self._store.load(_key(owner, run_id))
-        if found is None or found[0].updated + self._keep_s < now:
+        if found is None or self._is_over(found[0], now):
             return None
         kept = msgspec.msgpack.decode(found[1], type=Kept)
         return (kept, found[0]) if kept.owner == owner and kept.run_id == run_id else None
@@ -144,7 +154,7 @@ class Keeper:
         return [
             one.run_id.removeprefix(prefix)
             for one in listed
-            if one.run_id.startswith(prefix) and one.agent in agents and one.updated + self._keep_s >= now
+            if one.run_id.startswith(prefix) and one.agent in agents and not self._is_over(one, now)
         ]
 
     async def remove(self, run: ServedRun) -> None:
@@ -157,8 +167,13 @@ class Keeper:
         listed = await self._store.list(limit=2 * self._max_runs)
         ours = [one for one in listed if one.run_id.startswith(PREFIX)]
         for number, one in enumerate(ours):
-            if number >= self._max_runs or one.updated + self._keep_s < now:
+            if number >= self._max_runs or self._is_over(one, now):
                 await self._store.remove(one.run_id)
+
+    def _is_over(self, checkpoint: Checkpoint, now: float) -> bool:
+        """Whether the time of a run is over; one that goes on elsewhere has more of it."""
+        keep_s = max(self._keep_s, RUNNING_S) if checkpoint.status == "running" else self._keep_s
+        return checkpoint.updated + keep_s < now
 
     async def close(self) -> None:
         """Let the store let go of its files; the next call takes them up again."""

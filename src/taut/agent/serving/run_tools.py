@@ -50,8 +50,7 @@ def add_tools(app: Server, desk: Desk, prefix: str) -> None:
         run = await table.find(run_id, ctx.principal)
         if run.running and wait_s > 0:
             with run.followed(desk.telling(ctx)):
-                await run.wait(min(wait_s, table.max_wait_s))
-            run = await table.find(run_id, ctx.principal)  # another process may have been faster
+                run = await table.wait(run, wait_s)
         return run.info()
 
     @app.tool(name=f"{prefix}_resume", structured=True, annotations=DECIDES)

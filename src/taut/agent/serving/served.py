@@ -173,7 +173,7 @@ class ServedRun:
         self._ending = None
         self._changed("")
         self._work = asyncio.get_running_loop().create_task(self._go_on(state, deps, claim, keep))
-        self._work.add_done_callback(lambda _: self._over(state))
+        self._work.add_done_callback(lambda task: self._over(task, state))
 
     def end(self, why: str, *, status: Status = "cancelled", final: bool = False) -> None:
         """End it, if it goes on; `wait` tells when it has ended. It can be taken up again, unless this is ``final``."""
@@ -215,8 +215,10 @@ class ServedRun:
         finally:
             self.settle(outcome)
 
-    def _over(self, state: RunState) -> None:
-        """Note the end of a task that was cancelled before it began."""
+    def _over(self, task: asyncio.Task[None], state: RunState) -> None:
+        """Note the end of a task, which may have been cancelled before it began."""
+        if self._work is not task:  # it goes on already
+            return
         if self.running:
             self.settle(self._ended(state))
         self._work = None
@@ -253,9 +255,11 @@ class ServedRun:
 
     def _keep_event(self, event: events.Event) -> None:
         self.events_seen += 1
+        # Anything may have been raised, and what it says may be nobody's business.
         if isinstance(event, events.Failed):
-            # Anything may have been raised, and what it says may be nobody's business.
             event = events.Failed(event.path, "the log has the details")
+        elif isinstance(event, events.Restarted):
+            event = events.Restarted(event.path, "the model failed")
         elif isinstance(event, (events.Text, events.Thinking)) and self.events:
             last = self.events[-1]
             if type(last) is type(event) and last.path == event.path and len(last.text) < TEXT:

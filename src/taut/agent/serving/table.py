@@ -56,8 +56,9 @@ class RunTable:
     :param max_events: how many events of each run are kept, the last ones.
     :param max_wait_s: the longest time that a client may wait for a run in one call.
     :param keep_s: how long a run is kept after its last change, unless it goes on.
+    :param look_s: how often a run that goes on in another process is looked at, while somebody waits for it.
     :param checkpoints: where runs are kept besides, so that they survive the process: those that wait, that have ended,
-        and those that its end has interrupted.
+        and those that its end has interrupted. Processes that serve the same clients share it.
     :param clock: seconds since the epoch.
     :raises taut.errors.ConfigError: a number that is not positive.
     """
@@ -70,6 +71,7 @@ class RunTable:
         max_events: int = 256,
         max_wait_s: float = 30.0,
         keep_s: float = 3600.0,
+        look_s: float = 0.5,
         checkpoints: CheckpointStore | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -79,6 +81,7 @@ class RunTable:
             "max_events": max_events,
             "max_wait_s": max_wait_s,
             "keep_s": keep_s,
+            "look_s": look_s,
         }
         for name, value in numbers.items():
             if value <= 0:
@@ -89,6 +92,7 @@ class RunTable:
         self._max_per_owner = max_per_owner
         self._max_events = max_events
         self._keep_s = keep_s
+        self._look_s = look_s
         self._keeper: Keeper | None = None
         if checkpoints is not None:
             from taut.agent.serving.keeping import Keeper  # few tables are kept
@@ -228,8 +232,8 @@ class RunTable:
         return False
 
     async def _keep(self, run: ServedRun, outcome: Outcome) -> None:
-        if self._keeper is not None:
-            await self._keeper.keep(run, outcome)
+        if self._keeper is not None and not await self._keeper.keep(run, outcome) and run.id in self._runs:
+            self._forget(run)  # what is kept of it is what counts
 
     def _make_room(self, owner: str, origin: str) -> list[ServedRun]:
         """Forget what must be forgotten before there is another run; returns it."""
@@ -326,6 +330,24 @@ class RunTable:
         await self._remove(dropped)
         return run
 
+    async def wait(self, run: ServedRun, wait_s: float) -> ServedRun:
+        """Wait until a run does not go on any more, or the time is over; returns it as it is then.
+
+        One that goes on in another process is looked at every ``look_s`` seconds.
+        """
+        wait_s = min(wait_s, self.max_wait_s)
+        if run.id in self._runs:
+            await run.wait(wait_s)
+            with contextlib.suppress(NoSuchRun):  # it had to make room
+                return await self.find(run.id, run.owner)  # another process may have been faster
+            return run
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while run.running:
+                    await asyncio.sleep(self._look_s)
+                    run = await self.find(run.id, run.owner)
+        return run
+
     async def owned(self, owner: str, origin: str) -> list[ServedRun]:
         """Return the runs of an authenticated client, or of a session; those that changed last first.
 
@@ -372,14 +394,12 @@ class RunTable:
     async def cancel(self, run: ServedRun, why: str) -> None:
         """End a run for good, and wait until it has ended. One that has ended stays as it is.
 
-        :raises taut.errors.ToolError: it goes on in another process.
+        One that goes on in another process is not stopped, but what it comes to there does not count.
         """
-        if run.running and run.id not in self._runs:
-            raise ToolError(f"Run {run.id} goes on in another process, or that process has died")
-        if run.running:
+        if run.running and run.id in self._runs:
             run.end(why, final=True)
             await run.wait(STOP_S)
-        elif run.resumable:
+        elif run.running or run.resumable:
             outcome = Outcome(
                 status="cancelled",
                 at=self.clock(),
@@ -389,8 +409,7 @@ class RunTable:
                 tool_calls=run.outcome.tool_calls,
             )
             run.settle(outcome)
-            if self._keeper is not None:
-                await self._keeper.keep(run, outcome)
+            await self._keep(run, outcome)
 
     # -- telling
 
