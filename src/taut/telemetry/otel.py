@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from typing import Any, final
 
 import msgspec
@@ -96,9 +97,7 @@ class OtelTracer:
         *,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        from taut import __version__  # late: the package is half made when it is loaded along
-
-        self._tracer = trace.get_tracer(SCOPE, __version__, tracer_provider)
+        self._tracer = trace.get_tracer(SCOPE, _version(), tracer_provider)
         self._common = _attributes(attributes or {})
 
     def begin(self, name: str, attributes: Mapping[str, Any], parent: Span | None) -> OtelSpan:
@@ -144,6 +143,14 @@ def continued(meta: object) -> Iterator[None]:
         yield
     finally:
         otel_context.detach(token)
+
+
+def _version() -> str | None:
+    """Return our version; None where the package is not installed, but found on the path."""
+    try:
+        return metadata.version("taut")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _describe_tool(attributes: dict[str, Any]) -> SpanKind:
