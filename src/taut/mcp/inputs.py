@@ -9,7 +9,7 @@ a question must bear repeating. Answers of earlier rounds travel in the sealed r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -276,6 +276,16 @@ class Rounds:
                 raise InvalidParams(f"Expected at most {max_rounds} rounds of input, got round {self._round}")
         if responses:
             self._answers.update(responses)
+
+    @property
+    def round(self) -> int:
+        """Which round it is, from 1."""
+        return self._round
+
+    @property
+    def answered(self) -> Collection[str]:
+        """The keys of the questions that have an answer."""
+        return self._answers.keys()
 
     def _binding(self) -> bytes:
         """Return what ties the state to this request: its method and params, without what changes in a retry."""

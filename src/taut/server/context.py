@@ -6,7 +6,7 @@ A handler gets its `Context` by declaring a parameter of that type; a handler wi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import TYPE_CHECKING, Any
 
 from taut import models
@@ -69,6 +69,21 @@ class Context:
     def principal(self) -> str:
         """Whom the transport has authenticated; empty where nobody asks."""
         return self._request.principal
+
+    @property
+    def session(self) -> str:
+        """What tells the session of the request from others; empty where nothing does. As secret as a session's id."""
+        return self._connection.session
+
+    @property
+    def round(self) -> int:
+        """Which round of a multi-round-trip request this is, from 1; a handler runs from its start in each."""
+        return 1 if self._rounds is None else self._rounds.round
+
+    @property
+    def answered(self) -> Collection[str]:
+        """The names of the questions that earlier rounds of this request have answered; see `ask`."""
+        return () if self._rounds is None else self._rounds.answered
 
     @property
     def meta(self) -> models.RequestMeta | None:

@@ -282,6 +282,24 @@ class Server:
     def _list_changed(self, kind: str) -> None:
         self.subscriptions.list_changed(kind)
 
+    def extend_lifespan(self, lifespan: Lifespan) -> None:
+        """Have ``lifespan`` entered after the server's own, and left before it; what it yields is its own business.
+
+        :raises taut.errors.ConfigError: the server runs already.
+        """
+        if self._users:
+            raise ConfigError("Expected a server that does not run yet: its lifespan has begun")
+        own = self._lifespan
+
+        @contextlib.asynccontextmanager
+        async def both(server: Server) -> AsyncIterator[Any]:
+            async with contextlib.AsyncExitStack() as stack:
+                state = None if own is None else await stack.enter_async_context(own(server))
+                await stack.enter_async_context(lifespan(server))
+                yield state
+
+        self._lifespan = both
+
     # -- what the rest of the server needs
 
     @cached_property

@@ -94,13 +94,14 @@ def serve_agents(
     """
     if not _PREFIX.fullmatch(prefix):
         raise ConfigError(f"Expected a prefix of small letters, digits and '-', got {prefix!r}")
-    if app._users:
-        raise ConfigError("Expected a server that does not run yet: agents are started with it")
     by_name = {agent.name: agent for agent in agents}
     if len(by_name) != len(agents) or not agents:
         names = ", ".join(agent.name for agent in agents) or "none"
         raise ConfigError(f"Expected agents with different names, got {names}")
     table = RunTable() if runs is None else runs
+    _live_with(
+        app, by_name, table
+    )  # first: a server that runs already is refused before anything has changed
     table.attach(
         by_name, details=details, tell=lambda run_id, what: app.resource_updated(uri_of(prefix, run_id, what))
     )
@@ -109,21 +110,18 @@ def serve_agents(
         desk.add_agent(app, agent, task)
     add_tools(app, desk, prefix)
     add_resources(app, table, prefix, details=details)
-    _live_with(app, by_name, table)
     return table
 
 
 def _live_with(app: Server, agents: Mapping[str, BaseAgent[Any]], table: RunTable) -> None:
     """Have the agents started and stopped with the server, between the beginning and the end of its own lifespan."""
-    own = app._lifespan
 
     @contextlib.asynccontextmanager
-    async def lifespan(server: Server) -> AsyncIterator[Any]:
+    async def lifespan(server: Server) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            state = None if own is None else await stack.enter_async_context(own(server))
             for agent in agents.values():
                 await stack.enter_async_context(agent)
             await stack.enter_async_context(table.open())
-            yield state
+            yield
 
-    app._lifespan = lifespan
+    app.extend_lifespan(lifespan)

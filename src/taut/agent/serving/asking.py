@@ -52,14 +52,11 @@ def asked_before(ctx: Context) -> str | None:
     :raises taut.errors.InvalidParams: this is a later round, without an answer.
     """
     # What is asked in rounds is the protocol's business everywhere else; here it tells which run goes on.
-    rounds = ctx._rounds
-    if rounds is None:
-        return None
-    for key in rounds._answers:
+    for key in ctx.answered:
         kind, _, rest = key.partition("/")
         if kind == KEY:
             return rest.partition("/")[0]
-    if rounds._round > 1:
+    if ctx.round > 1:
         raise InvalidParams("Expected the answers that were asked for in inputResponses, got none of them")
     return None
 

@@ -184,7 +184,7 @@ def origin_of(ctx: Context) -> str:
 
     It is not the session itself, which whoever reads a store must not learn.
     """
-    session = ctx._connection.session
+    session = ctx.session
     return hashlib.sha256(session.encode()).hexdigest() if session else ""
 
 
