@@ -81,32 +81,39 @@ class CallPath:
                 (self._call(run, toolbox, call, f"{step}.{place}") for place, call in enumerate(made)),
                 limit=self._max_parallel,
             )
-        for call in calls[self._max_calls :]:
-            results.append(
-                _failed(call, f"Not called: expected at most {self._max_calls} calls, got {len(calls)}")
-            )
+        for place, call in enumerate(calls[self._max_calls :], self._max_calls):
+            why = f"Not called: expected at most {self._max_calls} calls, got {len(calls)}"
+            results.append(await self._refuse(run, call, f"{step}.{place}", why))
         return results
 
     async def _call(self, run: Run[Any], toolbox: Toolbox, call: ToolCall, place: str) -> ToolResult:
         entry = toolbox.entries.get(call.name)
         if entry is None:
-            return _failed(call, toolbox.missing(call.name))
+            return await self._refuse(run, call, place, toolbox.missing(call.name))
         if call.malformed is not None:
-            return _failed(
-                call,
-                f"Invalid arguments for {call.name}: expected a JSON object, got {call.malformed[:200]}",
-            )
+            got = call.malformed[:200]
+            why = f"Invalid arguments for {call.name}: expected a JSON object, got {got}"
+            return await self._refuse(run, call, place, why)
         rules = entry.rules
         if rules.needs_approval:
             decision = await run.approve(place, entry.tool.origin, call)
             if not decision.approved:
-                why = f": {decision.reason}" if decision.reason else ""
-                return _failed(call, f"The call was not approved{why}. Do not repeat it.")
+                reason = f": {decision.reason}" if decision.reason else ""
+                why = f"The call was not approved{reason}. Do not repeat it."
+                return await self._refuse(run, call, place, why)
             if decision.arguments is not None:
                 call = ToolCall(call.id, call.name, decision.arguments)
         if rules.cache_s:
             return await self._cached(run, entry, call, place)
         return await self._make(run, entry, call, place)
+
+    async def _refuse(self, run: Run[Any], call: ToolCall, place: str, why: str) -> ToolResult:
+        """Answer a call that is not made; it is a step so that it is told of once, and stays refused."""
+
+        async def refuse(key: str) -> ToolResult:
+            return self._ended(run, _failed(call, why))
+
+        return await run.steps.step(f"{place}.refused", refuse, returns=ToolResult)
 
     async def _make(self, run: Run[Any], entry: Entry, call: ToolCall, place: str) -> ToolResult:
         tool, rules = entry
