@@ -34,7 +34,7 @@ class TestStart:
     def test_python_m_taut_is_the_command(self) -> None:
         assert run_child("--version") == (0, f"taut {__version__}\n", "")
 
-    @pytest.mark.parametrize("command", ["serve", "tools", "call", "inspect", "demo"])
+    @pytest.mark.parametrize("command", ["serve", "tools", "call", "inspect", "run", "chat", "demo"])
     def test_every_command_has_help(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as end:
             main([command, "--help"])
@@ -44,8 +44,8 @@ class TestStart:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            ([], "taut: Expected a command (serve, tools, call, inspect, demo), got none"),
-            (["tolls"], "taut: Expected a command (serve, tools, call, inspect, demo), got 'tolls'"),
+            ([], "taut: Expected a command (serve, tools, call, inspect, run, chat, demo), got none"),
+            (["tolls"], "taut: Expected a command (serve, tools, call, inspect, run, chat, demo), got 'tolls'"),
             (["--json"], "taut: unrecognized arguments: --json (see taut --help)"),
             (["tools", "--jsn", "x"], "taut tools: unrecognized arguments: --jsn (see taut tools --help)"),
             (["tools"], "taut tools: Expected one TARGET, got none (see taut tools --help)"),

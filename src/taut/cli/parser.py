@@ -30,6 +30,21 @@ Exit status: 0 all is well, 1 the tool failed, 2 the command line or a file is w
 reached or refused, 4 code of the server's author or of taut failed.
 """
 
+AGENT = """
+AGENT.toml says what the agent is: its model, instructions, servers, tools and policies. NAME.secrets.toml beside it is
+merged over it, and ${NAME} in it is taken from the environment. docs/agents-toml.md describes all of it.
+"""
+
+RUN_STATUS = """
+Exit status: 0 the task is done, 1 the agent ended without its output (a budget is used up, say), 2 the command line
+or a file is wrong, 3 a model or server could not be reached or refused, 4 code of the agent's author or of taut failed,
+5 a call waits for approval and nobody is there: with --state FILE, go on with --resume FILE.
+"""
+
+RUN_USAGE = """\
+taut run [options] AGENT.toml TASK ...
+       taut run [options] AGENT.toml --resume FILE [--approve ID] [--reject ID]"""
+
 CALL_USAGE = """\
 taut call [options] TARGET TOOL [name=value ...]
        taut call [options] TOOL [name=value ...] -- COMMAND ..."""
@@ -83,9 +98,28 @@ class Options(argparse.Namespace):
     args: str | None = None
     save: str | None = None
     log: str | None = None
+    # run, chat
+    secrets: str | None = None
+    model: str | None = None
+    session: str | None = None
+    budget_tokens: int | None = None
+    budget_cost: float | None = None
+    budget_time: float | None = None
+    budget_calls: int | None = None
+    yes: bool = False
+    deny: bool = False
+    # run
+    events: bool = False
+    schema: bool = False
+    state: str | None = None
+    resume: str | None = None
+    approve: list[str] | None = None
+    reject: list[str] | None = None
+    reason: str | None = None
     # demo
     also: str | None = None
     also_call: list[str] | None = None
+    time_server: str | None = None
     calls: int = 20_000
 
 
@@ -137,7 +171,7 @@ def _top() -> _Parser:
     parser = _Parser(
         prog="taut",
         usage="taut COMMAND ...",
-        description=f"MCP servers and clients from the command line.\n\ncommands:\n{commands}\n\n"
+        description=f"MCP servers, clients and agents from the command line.\n\ncommands:\n{commands}\n\n"
         "taut COMMAND --help says more about each.",
         epilog=STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -231,8 +265,75 @@ def _call(parser: _Parser) -> None:
     _connection_options(parser)
 
 
+def _agent_options(parser: _Parser) -> None:
+    add = parser.add_argument
+    add(
+        "--model", metavar="NAME", help="ask this model, of the file or one like openai:NAME, in place of all"
+    )
+    add("--secrets", metavar="FILE", help="merged over AGENT.toml, in place of NAME.secrets.toml beside it")
+    add(
+        "--session",
+        metavar="NAME",
+        help="the conversation that this belongs to, where the agent has a memory",
+    )
+    what = "%s that it may use, in place of what the file says"
+    add("--budget-tokens", type=_count, metavar="N", help=what % "tokens")
+    add("--budget-cost", type=_dollars, metavar="USD", help=what % "money")
+    add("--budget-time", type=_seconds, metavar="S", help=what % "seconds")
+    add("--budget-calls", type=_count, metavar="N", help=what % "calls of tools")
+    decide = parser.add_mutually_exclusive_group()
+    decide.add_argument("--yes", action="store_true", help="approve every call that needs it")
+    decide.add_argument("--deny", action="store_true", help="reject every call that needs approval")
+    add(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="show neither what it does nor what servers write to stderr",
+    )
+
+
+def _run(parser: _Parser) -> None:
+    parser.usage = RUN_USAGE
+    parser.epilog = AGENT + RUN_STATUS
+    add = parser.add_argument
+    add(
+        "words",
+        nargs="*",
+        metavar="AGENT.toml TASK",
+        help="the agent, and its task in words; - reads it from stdin",
+    )
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print the result as one JSON document")
+    shown.add_argument(
+        "--events", action="store_true", help="print all that happens, as JSON, one event a line"
+    )
+    shown.add_argument(
+        "--schema", action="store_true", help="print the JSON Schema of AGENT.toml, for editors"
+    )
+    add("--state", metavar="FILE", help="where to keep a run that is suspended or has failed")
+    add(
+        "--resume", metavar="FILE", help="take up the run that is kept there; FILE is removed once it is done"
+    )
+    add("--approve", action="append", metavar="ID", help="approve this call, or all")
+    add("--reject", action="append", metavar="ID", help="reject this call, or all")
+    add("--reason", metavar="TEXT", help="what the model is told of calls that are rejected")
+    _agent_options(parser)
+
+
+def _chat(parser: _Parser) -> None:
+    parser.epilog = (
+        AGENT + "Budgets are those of one answer. ^C ends the answer, ^D the conversation; /help says more."
+    )
+    parser.add_argument("words", nargs=1, metavar="AGENT.toml", help="the agent")
+    _agent_options(parser)
+
+
 def _demo(parser: _Parser) -> None:
     parser.epilog = "Nothing is read or written outside of the processes that the demo starts."
+    parser.add_argument(
+        "--model", metavar="NAME", help="have agents do a job with this model, such as local or openai:NAME"
+    )
+    parser.add_argument("--time-server", metavar="COMMAND", help="the MCP server that tells them the time")
     parser.add_argument("--also", metavar="COMMAND", help="show this MCP server too, of any make")
     parser.add_argument(
         "--also-call", action="append", metavar="'TOOL name=value ...'", help="and call this tool of it"
@@ -250,6 +351,10 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _dollars(text: str) -> float:
+    return _seconds(text)
+
+
 def _octal(text: str) -> int:
     return int(text, 8)
 
@@ -263,11 +368,14 @@ def _count(text: str) -> int:
 
 # What argparse calls the type in "invalid ... value".
 _seconds.__name__, _count.__name__, _octal.__name__ = "seconds", "count", "mode"
+_dollars.__name__ = "dollars"
 
 _COMMANDS: dict[str, tuple[str, Callable[[_Parser], None]]] = {
     "serve": ("run the server in a Python file, on stdin and stdout or over HTTP", _serve),
     "tools": ("list the tools of a server", _listing),
     "call": ("call a tool", _call),
     "inspect": ("show what was negotiated with a server and all that it offers", _listing),
+    "run": ("have an agent do a task", _run),
+    "chat": ("talk to an agent", _chat),
     "demo": ("see it work: two servers, both eras, and how fast it is", _demo),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from taut.errors import ConfigError, TautError
+from taut.errors import AgentError, ConfigError, TautError
 
 __all__ = ["Status", "describe", "status_of"]
 
@@ -16,14 +16,17 @@ class Status(enum.IntEnum):
     """What a command's exit status means."""
 
     OK = 0
-    #: The tool reported a failure of its own (``isError``).
+    #: The tool reported a failure of its own (``isError``); an agent ended without its output: a budget is used up, or
+    #: its model's answers do not fit.
     TOOL_ERROR = 1
     #: The command line, a file or a setting cannot work.
     USAGE = 2
-    #: The server could not be reached, or refused, or did not answer in time.
+    #: The server, or the model, could not be reached, or refused, or did not answer in time.
     CONNECTION = 3
     #: Code of the user's server, or of taut itself, failed.
     FAILURE = 4
+    #: An agent waits for an approval that nobody is there to give; its state can be taken up.
+    SUSPENDED = 5
     #: Interrupted from the keyboard: 128 + SIGINT, as shells have it.
     INTERRUPTED = 130
     #: Whoever read the output is gone: 128 + SIGPIPE.
@@ -34,6 +37,8 @@ def status_of(error: Exception) -> Status:
     """Return the exit status for ``error``."""
     if isinstance(error, ConfigError):
         return Status.USAGE
+    if isinstance(error, AgentError):
+        return Status.TOOL_ERROR
     return Status.CONNECTION if isinstance(error, TautError) else Status.FAILURE
 
 
