@@ -167,8 +167,20 @@ class Terminal:
         self._pid = 0
         return status, self._seen.decode().replace("\r\n", "\n")
 
-    def _read(self) -> bool:
-        if not select.select([self._fd], [], [], 20)[0]:
+    def press(self, key: str, until: str) -> None:
+        """Press a key, ^C mostly, and wait for ``until``; once more where nothing comes: Python's line editor loses a
+        signal that comes just before it waits for a key.
+        """
+        for _ in range(3):
+            self.type(key)
+            while until.encode() not in self._seen and self._read(timeout_s=6):
+                pass
+            if until.encode() in self._seen:
+                break
+        self.wait_for(until)
+
+    def _read(self, *, timeout_s: float = 20) -> bool:
+        if not select.select([self._fd], [], [], timeout_s)[0]:
             return False
         try:
             data = os.read(self._fd, 65536)

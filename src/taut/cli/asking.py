@@ -74,6 +74,9 @@ class Keyboard:
         except EOFError:
             print(file=sys.stderr)  # the cursor stands behind the prompt
             return None
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+            raise
         finally:
             self._readline.set_startup_hook(None)
         if remember and line.strip():

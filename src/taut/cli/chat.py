@@ -155,7 +155,7 @@ class _Chat:
                     line = f"{line[:-1]}\n{more}"
                 return line
             except KeyboardInterrupt:
-                self._screen.line("\n^D or /exit ends the conversation")
+                self._screen.line("^D or /exit ends the conversation")
 
     def _block(self, text: str) -> str:
         """Return a text up to its closing quotes, or the end of input."""
