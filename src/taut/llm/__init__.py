@@ -37,7 +37,7 @@ from taut.llm.model import (
 )
 
 if TYPE_CHECKING:
-    from taut.llm.actions import JsonActions
+    from taut.llm.actions import ActionOptions, JsonActions
     from taut.llm.anthropic import AnthropicModel
     from taut.llm.http import HttpOptions
     from taut.llm.local import LocalModel, serve_local
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from taut.llm.streaming import ModelStream, stream
 
 __all__ = [
+    "ActionOptions",
     "AnthropicModel",
     "Audio",
     "Content",
@@ -90,6 +91,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ActionOptions": "actions",
     "AnthropicModel": "anthropic",
     "HttpOptions": "http",
     "JsonActions": "actions",

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, final
 
 import msgspec
 
+from taut.errors import ConfigError
 from taut.llm.action_reading import Action, Answer, AnswerText, read_action
 from taut.llm.messages import Message, Part, Text, Thinking, ToolCall, ToolResult
 from taut.llm.model import (
@@ -35,12 +36,42 @@ from taut.llm.requesting import error_text
 from taut.llm.schemas import move_refs, rooted
 from taut.llm.signatures import signature
 
-__all__ = ["JsonActions", "action_request", "action_schema", "respond_with_actions"]
+__all__ = [
+    "PLAIN",
+    "SMALL",
+    "ActionOptions",
+    "JsonActions",
+    "action_request",
+    "action_schema",
+    "respond_with_actions",
+]
 
 Respond: TypeAlias = Callable[[ModelRequest, OnEvent], Awaitable[ModelResponse]]
 
 #: Characters of a tool's description that the list of tools shows.
 MAX_DESCRIPTION = 500
+
+
+class ActionOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What helps a small model along.
+
+    ``after_results`` is said to it behind the results of tools. ``max_repeats`` is how often in a row it may
+    make the same call: then that tool is not offered to it, once.
+
+    :raises taut.errors.ConfigError: ``max_repeats`` is not positive.
+    """
+
+    after_results: str = ""
+    max_repeats: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_repeats is not None and self.max_repeats < 1:
+            raise ConfigError(f"Expected a positive max_repeats, got {self.max_repeats}")
+
+
+PLAIN = ActionOptions()
+#: For models of less than a billion parameters, which forget what they were asked, and repeat themselves.
+SMALL = ActionOptions(after_results="Tell the user the answer.", max_repeats=2)
 
 
 @final
@@ -50,8 +81,9 @@ class JsonActions:
     Closing it closes the model.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, options: ActionOptions = PLAIN) -> None:
         self._model = model
+        self._options = options
 
     @property
     def name(self) -> str:
@@ -63,14 +95,16 @@ class JsonActions:
 
     async def respond(self, request: ModelRequest, on_event: OnEvent = ignore) -> ModelResponse:
         """See `taut.llm.Model`."""
-        return await respond_with_actions(self._model.respond, request, on_event)
+        return await respond_with_actions(self._model.respond, request, on_event, self._options)
 
     async def close(self) -> None:
         """See `taut.llm.Model`."""
         await self._model.close()
 
 
-async def respond_with_actions(respond: Respond, request: ModelRequest, on_event: OnEvent) -> ModelResponse:
+async def respond_with_actions(
+    respond: Respond, request: ModelRequest, on_event: OnEvent, options: ActionOptions = PLAIN
+) -> ModelResponse:
     """Return the answer to ``request`` of a model without tools, whose `Model.respond` is ``respond``.
 
     Of what the model says, the text of its answer is told to ``on_event`` as it comes, and a call when it is complete.
@@ -81,7 +115,7 @@ async def respond_with_actions(respond: Respond, request: ModelRequest, on_event
     has_schema = request.output_schema is not None
     if request.tool_choice == "none":
         return await respond(_without_tools(request), on_event)
-    asked = action_request(request)
+    asked = action_request(request, options)
     telling = None if on_event is ignore else _Telling(on_event, raw=has_schema)
     response = await respond(asked, ignore if telling is None else telling)
     said = response.message.text
@@ -133,15 +167,16 @@ def _calls(actions: list[Action], before: int) -> list[ToolCall]:
 # -- requests
 
 
-def action_request(request: ModelRequest) -> ModelRequest:
+def action_request(request: ModelRequest, options: ActionOptions = PLAIN) -> ModelRequest:
     """Return ``request`` without tools, in whose answer the model can write calls of them."""
-    tools, may_answer = _choice(request)
+    tools, may_answer = _choice(request, options.max_repeats)
+    raw = request.output_schema is not None
+    messages = [_rewritten(message, as_json=True, raw=raw) for message in request.messages]
+    if options.after_results and may_answer and request.messages and request.messages[-1].role == "tool":
+        messages[-1] = Message("user", (*messages[-1].content, Text(options.after_results)))
     return msgspec.structs.replace(
         request,
-        messages=[
-            _rewritten(message, as_json=True, raw=request.output_schema is not None)
-            for message in request.messages
-        ],
+        messages=messages,
         instructions=_instructions(request, tools, may_answer),
         tools=(),
         tool_choice="auto",
@@ -155,29 +190,52 @@ def _without_tools(request: ModelRequest) -> ModelRequest:
     return msgspec.structs.replace(request, messages=messages, tools=(), tool_choice="auto")
 
 
-def _choice(request: ModelRequest) -> tuple[Sequence[ToolSpec], bool]:
+def _choice(request: ModelRequest, max_repeats: int | None) -> tuple[Sequence[ToolSpec], bool]:
     """Return which tools may be called, and whether the model may answer instead."""
     choice = request.tool_choice
-    if choice in ("auto", "required"):
-        return request.tools, choice == "auto"
+    if choice == "auto":
+        repeated = None if max_repeats is None else _repeated(request.messages, max_repeats)
+        return [tool for tool in request.tools if tool.name != repeated], True
+    if choice == "required":
+        return request.tools, False
     chosen = [tool for tool in request.tools if tool.name == choice]
     return (chosen, False) if chosen else (request.tools, True)
 
 
+def _repeated(messages: Sequence[Message], times: int) -> str | None:
+    """Return the name of the tool that was called this often in a row with the same arguments, and last."""
+    last: ToolCall | None = None
+    for message in reversed(messages):
+        if message.role == "user":
+            return None
+        for call in reversed(message.tool_calls):
+            if last is None:
+                last = call
+            elif (call.name, call.arguments) != (last.name, last.arguments):
+                return None
+            times -= 1
+            if times == 0:
+                return last.name
+    return None
+
+
 def _instructions(request: ModelRequest, tools: Sequence[ToolSpec], may_answer: bool) -> str:
-    """Return the instructions with the list of tools. Short: small models lose the thread in long ones."""
+    """Return the instructions with the list of tools. Short, and the form last: small models lose the thread."""
     lines = [request.instructions, ""] if request.instructions else []
-    lines.append("Reply with one JSON object and nothing else.")
-    lines.append('To use a tool: {"tool": "NAME", "arguments": {...}}')
-    if may_answer:
-        shown = '"..."' if request.output_schema is None else "..."
-        lines.append(f'When you know the answer: {{"answer": {shown}}}')
-    lines.append("Tools:")
+    if tools:
+        lines.append("Tools:")
     for tool in tools:
         about = " ".join(tool.description.split())
         if len(about) > MAX_DESCRIPTION:
             about = about[:MAX_DESCRIPTION] + "..."
         lines.append(f"- {tool.name}{signature(tool.input_schema)}{about and f': {about}'}")
+    shown = '"..."' if request.output_schema is None else "..."
+    if tools:
+        lines.append('Reply with one JSON object. To use a tool: {"tool": "NAME", "arguments": {...}}')
+        if may_answer:
+            lines.append(f'After the result of the tool, or if you need none: {{"answer": {shown}}}')
+    else:
+        lines.append(f'Reply with one JSON object: {{"answer": {shown}}}')
     return "\n".join(lines)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from taut.errors import ConfigError, ModelUnavailable, TautError
-from taut.llm.actions import respond_with_actions
+from taut.llm.actions import PLAIN, SMALL, ActionOptions, respond_with_actions
 from taut.llm.failures import Problem, failure
 from taut.llm.model import ModelRequest, ModelResponse, ModelSettings, OnEvent, ignore
 from taut.llm.openai_chat import ChatReader, chat_body
@@ -58,8 +58,9 @@ class LocalModel:
 
     ``context_tokens`` is what a conversation may have, with its answer. ``threads`` compute; more than there
     are idle cores make it slower. Small models know no tools, so by default they write calls as JSON
-    (``tool_mode``), of a grammar that leaves no other way. With temperature 0, or a seed, the same request gets
-    the same answer. A request that is cancelled ends at its next token. Costs nothing.
+    (``tool_mode``), of a grammar that leaves no other way; ``actions`` are what helps them along, by default as
+    the model is small or not. With temperature 0, or a seed, the same request gets the same answer. A request
+    that is cancelled ends at its next token. Costs nothing.
 
     :raises taut.errors.ConfigError: a number is not positive, or ``path`` is no file.
     """
@@ -73,6 +74,7 @@ class LocalModel:
         threads: int = 1,
         settings: ModelSettings = NO_SETTINGS,
         tool_mode: Literal["native", "json_schema"] = "json_schema",
+        actions: ActionOptions | None = None,
     ) -> None:
         if tool_mode not in ("native", "json_schema"):
             raise ConfigError(f"Expected tool_mode 'native' or 'json_schema', got {tool_mode!r}")
@@ -83,6 +85,7 @@ class LocalModel:
         self._threads = threads
         self._settings = settings
         self._tool_mode = tool_mode
+        self._actions = actions if actions is not None else SMALL if path is None else PLAIN
         self._prices = Prices.free()
         self._lock = threading.Lock()
         self._engine: _Engine | None = None
@@ -101,7 +104,7 @@ class LocalModel:
         :raises taut.errors.ConfigError: there is no ``xllamacpp``, or there are no weights.
         """
         if self._tool_mode == "json_schema" and request.tools:
-            return await respond_with_actions(self._respond, request, on_event)
+            return await respond_with_actions(self._respond, request, on_event, self._actions)
         return await self._respond(request, on_event)
 
     async def _respond(self, request: ModelRequest, on_event: OnEvent) -> ModelResponse:

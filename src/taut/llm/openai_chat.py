@@ -353,7 +353,7 @@ class ChatReader:
         Some servers give all calls the same index, or none; a new id, or a name after arguments, begins a new call.
         """
         known = self._slots.get(delta.index) if delta.index is not None else None
-        if known is None and delta.id:
+        if delta.index is None and delta.id:
             known = next((call for call in self._calls if call.id == delta.id), None)
         elif known is None and delta.index is None and not function.name and self._calls:
             known = self._calls[-1]
@@ -410,7 +410,7 @@ def _is_another(known: OpenCall, delta: _Call, function: _Function) -> bool:
     """Whether a piece with the place of ``known`` begins another call."""
     if not function.name:
         return False
-    if delta.id:
-        return delta.id != known.id
+    if delta.id and delta.id != known.id:
+        return True
     begun = bool(known.pieces) or known.value is not None
-    return begun and known.closed().malformed is None
+    return begun and bool(function.arguments) and known.closed().malformed is None
