@@ -229,6 +229,19 @@ def mapped(kit: Kit, **options: Any) -> MapReduce:
     )
 
 
+def parallel_typed(kit: Kit) -> Parallel:
+    return Parallel(
+        "parallel", [kit.agent("left", js(Fact("L", ["l"])), output=Fact), kit.agent("right", "R")]
+    )
+
+
+def mapped_typed(kit: Kit) -> MapReduce:
+    def fact(request: ModelRequest) -> str:
+        return js(Fact(said(request), []))
+
+    return MapReduce("mapped", split=lambda text: list(text), map=kit.agent("mapper", fact, output=Fact))
+
+
 def map_reduced(kit: Kit) -> MapReduce:
     return MapReduce(
         "mapped",
@@ -407,6 +420,20 @@ CASES = [
         {"mapper": "b"},
         collecting=lambda kit: mapped(kit, on_failure="collect"),
         collected=[Mapped("a", "A"), Mapped("b", None, "mapper is away"), Mapped("c", "C")],
+    ),
+    Case(
+        "parallel typed",
+        parallel_typed,
+        Collected({"left": Fact("L", ["l"]), "right": "R"}),
+        frozenset({"parallel/left", "parallel/right"}),
+        {"left": ""},
+    ),
+    Case(
+        "map typed",
+        mapped_typed,
+        [Mapped(letter, Fact(letter, [])) for letter in "abc"],
+        frozenset({"mapped/mapper"}),
+        {"mapper": "c"},
     ),
     Case(
         "map reduce",

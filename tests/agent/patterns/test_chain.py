@@ -59,12 +59,12 @@ def test_a_gate_stops_it_with_a_reason() -> None:
     heard: list[ev.Event] = []
 
     def gate(link: Link) -> str | None:
-        return None if link.done == "a" else f"{link.done} said enough"
+        return {"a": None, "b": "", "c": "c said enough"}[link.done]
 
-    chain = Chain("chain", [echoing(kit, "a"), echoing(kit, "b"), echoing(kit, "c")], gate=gate)
+    chain = Chain("chain", [echoing(kit, name) for name in "abcd"], gate=gate)
     result = run(chain.run("T", listener=heard.append))
-    assert (result.output, kit.by_name["c"]) == ("b(a(T))", 0)
-    assert ev.Noted("chain", "stopped", "before c: b said enough", "b said enough") in heard
+    assert (result.output, kit.by_name["d"]) == ("c(b(a(T)))", 0)
+    assert ev.Noted("chain", "stopped", "before d: c said enough", "c said enough") in heard
 
 
 def test_a_gate_may_fail_it() -> None:

@@ -208,6 +208,17 @@ def test_a_budget_above_ends_it_without_a_report() -> None:
         assert kit.by_name["writer"] == 0
 
 
+def test_a_budget_above_does_not_wait_for_other_workers() -> None:
+    kit = Kit("wait", {"digger": "?a"})
+    worker = kit.agent("digger", "no findings", output=Findings)
+    agent = researching(
+        kit, questions("?a", "?b"), checked(True), worker=worker, budget=Budget(model_calls=2)
+    )
+    with pytest.raises(BudgetExceeded, match="by research: model_calls is 2"):
+        run(agent.run("Find"))
+    assert kit.cancelled == 1
+
+
 def test_the_report_is_within_the_budget_above() -> None:
     kit = Kit()
     agent = research(kit, effort=Budget(model_calls=3), budget=Budget(model_calls=3))

@@ -144,6 +144,23 @@ def test_who_cannot_change_it_is_not_waited_for() -> None:
     run(work())
 
 
+def test_a_vote_that_cannot_reach_its_quorum_is_given_up() -> None:
+    class Down(Kit):
+        async def _answer(self, name: str, reply: Any, request: Any) -> Any:
+            if name in ("ada", "bob"):
+                raise ModelUnavailable("away")
+            return await super()._answer(name, reply, request)
+
+    kit = Down("wait", {"eve": ""})
+    with pytest.raises(AgentError, match="expected at least 2 votes, got 0: ada: away; bob: away"):
+        run(voting(kit).run("?"))
+    assert kit.cancelled == 1
+    kit = Down("act", {"eve": ""})
+    with pytest.raises(AgentError) as caught:
+        run(voting(kit).run("?"))
+    assert caught.value.result.state.approvals == []
+
+
 def test_votes_may_be_limited_at_a_time() -> None:
     kit = Kit()
     agents = [kit.agent(name, "yes") for name in "abcde"]

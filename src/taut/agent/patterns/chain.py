@@ -43,7 +43,8 @@ class Chain(Pattern[Any]):
     :param template: the text of every task but the first; ``{task}`` is that of the chain, ``{output}`` what was
         answered last, ``{done}`` by whom, ``{following}`` whose task it is.
     :param between: makes these tasks in place of a template. May be async.
-    :param gate: asked before each agent but the first: the reason to stop here, or None to go on. May be async.
+    :param gate: asked before each agent but the first: the reason to stop here; None, or an empty one, to go on.
+        May be async.
     :raises taut.errors.ConfigError: there are no agents, or the template has other names than these.
     """
 
@@ -84,7 +85,7 @@ class Chain(Pattern[Any]):
         for place, agent in enumerate(self._agents[1:], 1):
             link = Link(run.text, done.name, output, agent.name)
             reason = await self._reason(run, link)
-            if reason is not None:
+            if reason:
                 run.note("stopped", f"before {agent.name}: {reason}", reason)
                 break
             output = (await part(run, agent, await self._task(run, link), str(place))).output

@@ -194,9 +194,8 @@ class Investigation(BaseAgent[Found]):
                 return False, "There is nothing left to ask"
             await self._round(run, notebook)
             verdict = (await part(run, self._verifier, _told(run, notebook), f"verdict.{number}")).output
-            run.note(
-                "verdict", f"{'complete' if verdict.complete else 'incomplete'}: {verdict.missing}", verdict
-            )
+            told = "complete" if verdict.complete else "incomplete"
+            run.note("verdict", f"{told}: {verdict.missing}" if verdict.missing else told, verdict)
             if verdict.complete:
                 return True, verdict.missing or "The verifier is content"
             self._note(run, "more questions", notebook.plan(verdict.questions))
