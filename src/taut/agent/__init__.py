@@ -6,9 +6,9 @@ run, streamed, suspended and resumed, nested and served alike.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from taut._lazy import lazily
 from taut.agent.agent import Agent
 from taut.agent.base import BaseAgent
 from taut.agent.budget import Budget
@@ -52,11 +52,4 @@ _HOMES = {
     "ToolSearch": "taut.agent.finding",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'taut.agent' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazily(__name__, _HOMES, globals())

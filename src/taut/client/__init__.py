@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from taut._lazy import lazily
 from taut.client.client import Client
 from taut.client.settings import HttpSettings, TokenProvider
 from taut.client.subscription import Change, Subscription
@@ -37,11 +37,4 @@ _HOMES = {
     "ServerStatus": "taut.client.pool",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'taut.client' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazily(__name__, _HOMES, globals())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from taut._lazy import lazily
 from taut.llm.messages import (
     Audio,
     Content,
@@ -91,27 +91,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ActionOptions": "actions",
-    "AnthropicModel": "anthropic",
-    "HttpOptions": "http",
-    "JsonActions": "actions",
-    "LocalModel": "local",
-    "ModelStream": "streaming",
-    "OpenAIModel": "openai",
-    "Price": "prices",
-    "Prices": "prices",
-    "SamplingModel": "sampling",
-    "open_model": "open",
-    "sampling_answerer": "sampling",
-    "serve_local": "local",
-    "stream": "streaming",
+    "ActionOptions": "taut.llm.actions",
+    "AnthropicModel": "taut.llm.anthropic",
+    "HttpOptions": "taut.llm.http",
+    "JsonActions": "taut.llm.actions",
+    "LocalModel": "taut.llm.local",
+    "ModelStream": "taut.llm.streaming",
+    "OpenAIModel": "taut.llm.openai",
+    "Price": "taut.llm.prices",
+    "Prices": "taut.llm.prices",
+    "SamplingModel": "taut.llm.sampling",
+    "open_model": "taut.llm.open",
+    "sampling_answerer": "taut.llm.sampling",
+    "serve_local": "taut.llm.local",
+    "stream": "taut.llm.streaming",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'taut.llm' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"taut.llm.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazily(__name__, _HOMES, globals())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from taut._lazy import lazily
 from taut.mcp.inputs import Elicit, Elicited, ElicitUrl, ListRoots, Sample
 from taut.server.connection import ServerConnection
 from taut.server.content import Audio, File, Image
@@ -52,11 +52,4 @@ _HOMES = {
     "Tasks": "taut.server.tasks",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'taut.server' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazily(__name__, _HOMES, globals())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from taut._lazy import lazily
 
 if TYPE_CHECKING:
     from taut.testing.answering import AnsweringModel
@@ -49,11 +50,4 @@ _HOMES = {
     "example": "taut.testing.examples",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'taut.testing' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazily(__name__, _HOMES, globals())

@@ -4,8 +4,9 @@ resumed and served like any other.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from taut._lazy import lazily
 
 if TYPE_CHECKING:
     from taut.agent.patterns.branches import Collected
@@ -58,43 +59,36 @@ __all__ = [
 
 #: Each is loaded when it is first asked for.
 _HOMES = {
-    "Chain": "chain",
-    "Classified": "intent",
-    "Collected": "branches",
-    "DeepResearch": "deep_research",
-    "Evaluation": "evaluator_optimizer",
-    "EvaluatorOptimizer": "evaluator_optimizer",
-    "Fact": "knowledge",
-    "Findings": "knowledge",
-    "Guess": "intent",
-    "HandOff": "swarm",
-    "Intent": "intent",
-    "IntentClassifier": "intent",
-    "Knowledge": "knowledge",
-    "Link": "chain",
-    "MapReduce": "map_reduce",
-    "Mapped": "map_reduce",
-    "Options": "pattern",
-    "Orchestrator": "orchestrator",
-    "Outcome": "plan",
-    "Parallel": "parallel",
-    "Pattern": "pattern",
-    "Plan": "plan",
-    "Rating": "evaluator_optimizer",
-    "ResearchReport": "deep_research",
-    "Router": "router",
-    "Score": "evaluator_optimizer",
-    "Swarm": "swarm",
-    "Task": "plan",
-    "Vote": "voting",
-    "Voting": "voting",
+    "Chain": "taut.agent.patterns.chain",
+    "Classified": "taut.agent.patterns.intent",
+    "Collected": "taut.agent.patterns.branches",
+    "DeepResearch": "taut.agent.patterns.deep_research",
+    "Evaluation": "taut.agent.patterns.evaluator_optimizer",
+    "EvaluatorOptimizer": "taut.agent.patterns.evaluator_optimizer",
+    "Fact": "taut.agent.patterns.knowledge",
+    "Findings": "taut.agent.patterns.knowledge",
+    "Guess": "taut.agent.patterns.intent",
+    "HandOff": "taut.agent.patterns.swarm",
+    "Intent": "taut.agent.patterns.intent",
+    "IntentClassifier": "taut.agent.patterns.intent",
+    "Knowledge": "taut.agent.patterns.knowledge",
+    "Link": "taut.agent.patterns.chain",
+    "MapReduce": "taut.agent.patterns.map_reduce",
+    "Mapped": "taut.agent.patterns.map_reduce",
+    "Options": "taut.agent.patterns.pattern",
+    "Orchestrator": "taut.agent.patterns.orchestrator",
+    "Outcome": "taut.agent.patterns.plan",
+    "Parallel": "taut.agent.patterns.parallel",
+    "Pattern": "taut.agent.patterns.pattern",
+    "Plan": "taut.agent.patterns.plan",
+    "Rating": "taut.agent.patterns.evaluator_optimizer",
+    "ResearchReport": "taut.agent.patterns.deep_research",
+    "Router": "taut.agent.patterns.router",
+    "Score": "taut.agent.patterns.evaluator_optimizer",
+    "Swarm": "taut.agent.patterns.swarm",
+    "Task": "taut.agent.patterns.plan",
+    "Vote": "taut.agent.patterns.voting",
+    "Voting": "taut.agent.patterns.voting",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'taut.agent.patterns' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = lazily(__name__, _HOMES, globals())

@@ -7,8 +7,9 @@ when they are first used: neither sqlite3 nor cryptography comes with this packa
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from taut._lazy import lazily
 
 if TYPE_CHECKING:
     from taut.agent.state.blobs import Blob, BlobStore, MemoryBlobStore, WhenFull
@@ -54,40 +55,29 @@ __all__ = [
 ]
 
 _HOMES = {
-    "SUMMARY_INSTRUCTIONS": "compaction",
-    "Blob": "blobs",
-    "BlobNotFound": "errors",
-    "BlobStore": "blobs",
-    "Checkpoint": "checkpoints",
-    "CheckpointStore": "checkpoints",
-    "Compaction": "compaction",
-    "Conflict": "errors",
-    "ConversationStore": "conversations",
-    "MemoryBlobStore": "blobs",
-    "MemoryCheckpointStore": "checkpoints",
-    "MemoryConversationStore": "conversations",
-    "SQLiteBlobStore": "blobs_sqlite",
-    "SQLiteCheckpointStore": "checkpoints_sqlite",
-    "SQLiteConversationStore": "conversations_sqlite",
-    "SessionInfo": "conversations",
-    "StoreFull": "errors",
-    "WhenFull": "blobs",
-    "estimate_tokens": "compaction",
-    "is_summary": "compaction",
-    "password_keys": "rotation",
-    "reseal": "rotation",
-    "transcript": "compaction",
+    "SUMMARY_INSTRUCTIONS": "taut.agent.state.compaction",
+    "Blob": "taut.agent.state.blobs",
+    "BlobNotFound": "taut.agent.state.errors",
+    "BlobStore": "taut.agent.state.blobs",
+    "Checkpoint": "taut.agent.state.checkpoints",
+    "CheckpointStore": "taut.agent.state.checkpoints",
+    "Compaction": "taut.agent.state.compaction",
+    "Conflict": "taut.agent.state.errors",
+    "ConversationStore": "taut.agent.state.conversations",
+    "MemoryBlobStore": "taut.agent.state.blobs",
+    "MemoryCheckpointStore": "taut.agent.state.checkpoints",
+    "MemoryConversationStore": "taut.agent.state.conversations",
+    "SQLiteBlobStore": "taut.agent.state.blobs_sqlite",
+    "SQLiteCheckpointStore": "taut.agent.state.checkpoints_sqlite",
+    "SQLiteConversationStore": "taut.agent.state.conversations_sqlite",
+    "SessionInfo": "taut.agent.state.conversations",
+    "StoreFull": "taut.agent.state.errors",
+    "WhenFull": "taut.agent.state.blobs",
+    "estimate_tokens": "taut.agent.state.compaction",
+    "is_summary": "taut.agent.state.compaction",
+    "password_keys": "taut.agent.state.rotation",
+    "reseal": "taut.agent.state.rotation",
+    "transcript": "taut.agent.state.compaction",
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'taut.agent.state' has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"taut.agent.state.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, _HOMES, globals())
