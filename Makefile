@@ -106,6 +106,7 @@ bench-http: dev peers  ## servers and clients over HTTP, beside their peers
 bench-agents: dev  ## a step of an agent, beside other agent libraries; searching a thousand tools
 	PYTHON='$(PYTHON)' scripts/peers.sh agents
 	$(BIN)/python -m benchmarks.agent
+	$(BIN)/python -m benchmarks.agent_parallel
 	$(BIN)/python -m benchmarks.tool_search
 
 $(LOCAL): $(STAMP)

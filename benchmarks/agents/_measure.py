@@ -69,7 +69,9 @@ async def measure(
             sys.exit(f"Expected {instant.steps + 1} requests to the model, got {len(instant.clock)}")
         if number < WARM_UP_RUNS:
             continue
-        took = [(after - before) / 1e3 for before, after in zip(instant.clock, instant.clock[1:], strict=False)]
+        took = [
+            (after - before) / 1e3 for before, after in zip(instant.clock, instant.clock[1:], strict=False)
+        ]
         all_steps += took
         early += took[5 - AROUND // 2 - 1 : 5 + AROUND // 2]
         late += took[-AROUND:]

@@ -3,7 +3,6 @@
 import asyncio
 
 from _measure import Instant, arguments, measure
-from agents import Agent, ModelResponse, Runner, Usage, set_tracing_disabled
 from agents.mcp import MCPServerStdio
 from agents.models.interface import Model
 from openai.types.responses import (
@@ -11,6 +10,8 @@ from openai.types.responses import (
     ResponseOutputMessage,
     ResponseOutputText,
 )
+
+from agents import Agent, ModelResponse, Runner, Usage, set_tracing_disabled
 
 set_tracing_disabled(True)
 

@@ -1,7 +1,5 @@
 """taut's agent."""
 
-import asyncio
-
 import uvloop
 from _measure import Instant, arguments, measure
 
