@@ -2,10 +2,10 @@
 
     python -m benchmarks.agent --agents taut,langchain --rounds 5
 
-A step is one request to a model and one call of ``add(a, b)`` on an MCP server over stdio. The model is instant, a function
-in the process, so what is left is the library. Each library runs in a process of its own, calls the same server, and
-reports the CPU time of its process: of a bare call with the MCP client that it uses, of a step in runs of 100 steps,
-and how much more a step costs at the end of such a run than at its fifth step.
+A step is one request to a model and one call of ``add(a, b)`` on an MCP server over stdio. The model is
+instant, a function in the process, so what is left is the library. Each library runs in a process of its own,
+calls the same server, and reports the CPU time of its process: of a bare call with the MCP client that it uses,
+of a step in runs of 100 steps, and how much more a step costs at the end of such a run than at its fifth step.
 """
 
 import argparse
@@ -115,7 +115,7 @@ def main() -> int:
                 failures[name] = reason
     print(report({name: values for name, values in samples.items() if values}))
     print(
-        f"\nMedian (min-max) of {options.rounds} interleaved rounds of {options.runs} runs, {options.steps} steps each, "
+        f"\nMedian (min-max) of {options.rounds} interleaved rounds of {options.runs} runs of {options.steps} steps, "
         f"in {time.monotonic() - began:.0f} s; {_report.machine()['cpu']}."
     )
     for name, reason in failures.items():

@@ -2,8 +2,9 @@
 
     python -m benchmarks.agent_parallel [--calls 100] [--ms 200]
 
-The tool waits on an MCP server over stdio. Printed is the time from the model's message to its next request, over the time
-that one call takes the same way; 1.0 is ideal, and one after the other would be the number of calls.
+The tool waits on an MCP server over stdio. Printed is the time from the model's message to its next request,
+over the time that one call takes the same way; 1.0 is ideal, and one after the other would be the number of
+calls.
 """
 
 import argparse

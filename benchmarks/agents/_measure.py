@@ -51,8 +51,8 @@ async def measure(
     call: Callable[[int], Awaitable[str]],
     run: Callable[[], Awaitable[str]],
 ) -> None:
-    """Print the costs as one line of JSON: of ``call(n)``, ``add(n, 7)`` as text, and of ``run()``, all of whose steps end
-    in the text ``done``."""
+    """Print the costs as one line of JSON: of ``call(n)``, ``add(n, 7)`` as text, and of ``run()``, all of
+    whose steps end in the text ``done``."""
     for number in range(WARM_UP_CALLS):
         await call(number)
     cpu = time.process_time_ns()
