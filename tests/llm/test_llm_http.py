@@ -665,8 +665,7 @@ def test_connections_are_closed_with_their_loop(run: Run) -> None:
 
         run(main())
         run(main())
-        del model
-        gc.collect()
+    gc.collect()
 
 
 def test_several_threads_at_once() -> None:

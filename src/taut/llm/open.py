@@ -52,14 +52,14 @@ def open_model(spec: str, **options: Any) -> Model:
     if kind == "local":
         from taut.llm.local import LocalModel
 
-        return _made(spec, LocalModel, (rest or None,), options)
+        return _made(spec, LocalModel, rest or None, {}, options)
     maker = _maker(kind)
     if maker is None:
         raise ConfigError(f"Expected a model like {_known()}, got {spec!r}")
     if not colon or not rest:
         raise ConfigError(f"Expected the name of a model behind {kind}:, got {spec!r}")
     make, more = maker
-    return _made(spec, make, (rest,), {**more, **options})
+    return _made(spec, make, rest, more, options)
 
 
 def _maker(kind: str) -> tuple[Callable[..., Model], dict[str, Any]] | None:
@@ -86,14 +86,14 @@ def _at(spec: str, options: dict[str, Any]) -> Model:
     url, _, model = spec.partition("#")
     if not model:
         raise ConfigError(f"Expected the name of a model behind the URL, like {url}#model, got none")
-    return _made(spec, OpenAIModel, (model,), {"base_url": url, **options})
+    return _made(spec, OpenAIModel, model, {"base_url": url}, options)
 
 
 def _made(
-    spec: str, make: Callable[..., Model], positional: tuple[Any, ...], options: dict[str, Any]
+    spec: str, make: Callable[..., Model], name: str | None, known: dict[str, Any], options: dict[str, Any]
 ) -> Model:
     try:
-        return make(*positional, **options)
+        return make(name, **{**known, **options})
     except TypeError as error:
         raise ConfigError(f"Expected options that {spec} has, got {', '.join(options)}: {error}") from None
 

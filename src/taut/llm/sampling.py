@@ -128,7 +128,7 @@ class SamplingModel:
             "metadata": settings.extra or None,
         }
         given = {name: value for name, value in options.items() if value is not None}
-        messages = [_message(message) for message in request.messages if message.content]
+        messages = [made for message in request.messages if (made := _message(message)) is not None]
         max_tokens = self._max_tokens if settings.max_tokens is None else settings.max_tokens
         try:
             result = await self._ask(messages, max_tokens=max_tokens, **given)
@@ -170,8 +170,11 @@ def _tool(spec: ToolSpec) -> models.Tool:
     )
 
 
-def _message(message: Message) -> models.SamplingMessage:
+def _message(message: Message) -> models.SamplingMessage | None:
+    """Return a message as it is sampled; None if nothing of it can be said."""
     blocks = [block for part in message.content if (block := _block(part)) is not None]
+    if not blocks:
+        return None
     role: Literal["user", "assistant"] = "assistant" if message.role == "assistant" else "user"
     return models.SamplingMessage(role, blocks[0] if len(blocks) == 1 else blocks)
 
