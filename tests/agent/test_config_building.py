@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from taut.agent import Agent, RunResult
 from taut.agent.config import Built, build, load
+from taut.agent.config.code import Code
 from taut.agent.config.models import TYPES, ModelTable, open_table
 from taut.errors import BudgetExceeded, ConfigError, ModelRefused
 from taut.llm.anthropic import AnthropicModel
@@ -74,6 +75,17 @@ def variable(name: str) -> str:
 
 app.run()
 """
+
+
+@pytest.fixture(autouse=True)
+def forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let no test find the modules of another one."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    known = set(sys.modules)
+    yield
+    for name in set(sys.modules) - known:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture
@@ -136,8 +148,7 @@ class TestAgent:
         run(made('[agent]\ninstructions_file = "told.md"', model=model))
         assert model.requests[0].instructions == "Be très kind."
 
-    def test_tools_of_files_modules_and_classes(self, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sys, "path", list(sys.path))
+    def test_tools_of_files_modules_and_classes(self, made: Made) -> None:
         for name in ("tools.py:double", "tools:double", "tools.py:namespace.double"):
             built = made(
                 f"""
@@ -147,7 +158,16 @@ class TestAgent:
                 """
             )
             assert run(built, '***CALL_TOOL double {"number": 4}').output == "8"
-        sys.modules.pop("tools", None)
+
+    def test_a_file_and_a_module_of_it_are_one(self, tmp_path: Path) -> None:
+        (tmp_path / "counted.py").write_text("def one() -> int:\n    return 1")
+        (tmp_path / "user.py").write_text(
+            "import counted\ndef same() -> bool:\n    return counted.one is TOOL"
+        )
+        for first in ("counted.py:one", "counted:one"):
+            code = Code(tmp_path)
+            assert code.load(first) is code.load("counted.py:one") is code.load("counted:one")
+            assert Code(tmp_path).load("user.py:counted.one") is code.load(first)
 
     def test_a_file_is_loaded_once_and_replaces_no_module(self, made: Made, tmp_path: Path) -> None:
         (tmp_path / "json.py").write_text(
@@ -649,7 +669,7 @@ class TestCode:
             (":double", "expected file.py:name or package.module:name, got ':double'"),
             ("tools.py:1", "expected file.py:name or package.module:name, got 'tools.py:1'"),
             ("none.py:x", "expected a Python file, got .*none.py, which is not there"),
-            ("tools.py:duble", "expected duble in tools.py, which has none; did you mean double?"),
+            ("tools.py:doublee", "expected doublee in tools.py, which has none; did you mean double?"),
             ("tools.py:double.x", "expected x in tools.py, which has none"),
             (
                 "no_such_module_here:x",

@@ -155,8 +155,8 @@ class TestMistakes:
                 "clock.toml: agent.policy: expected a positive timeout_s, got 0.0",
             ),
             (
-                "[agent]\nsettings.temprature = 1",
-                "clock.toml: agent.settings.temprature: unknown key; did you mean ",
+                "[agent]\nsettings.temprtre = 1",
+                "clock.toml: agent.settings.temprtre: unknown key; did you mean ",
             ),
             (
                 "[agent]\nsettings.stop = ['a', 1]",
@@ -182,8 +182,8 @@ class TestMistakes:
             ),
             ("[agent]\ntools = [{}]", "clock.toml: agent.tools.0.function: expected this key, got none"),
             (
-                "[agent]\ntools = [{ function = 'a:b', nam = 'c' }]",
-                "clock.toml: agent.tools.0.nam: unknown key; did ",
+                "[agent]\ntools = [{ function = 'a:b', nme = 'c' }]",
+                "clock.toml: agent.tools.0.nme: unknown key; did ",
             ),
             (
                 "[agent]\npattern = 'chian'",

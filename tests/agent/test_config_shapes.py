@@ -113,7 +113,7 @@ class TestWhatIsNone:
         ("schema", "message"),
         [
             (
-                {"type": "objekt"},
+                {"type": "obj"},
                 "the schema: expected a type (string, integer, number, boolean, null, array, object)",
             ),
             (

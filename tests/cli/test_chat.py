@@ -158,10 +158,10 @@ class TestCommands:
             assert name in out
 
     def test_an_unknown_one(self, chat: Chat, agent: Agent) -> None:
-        status, out, err = chat(agent(SCRIPT), "/modle", "a")
+        status, out, err = chat(agent(SCRIPT), "/modl", "a")
         assert (status, out) == (0, "one\n")
         assert err.startswith("taut chat: Expected a command (/help, /tools, ")
-        assert err.endswith("got /modle; did you mean model?\n")
+        assert err.endswith("got /modl; did you mean model?\n")
 
     def test_tools(self, chat: Chat, agent: Agent) -> None:
         out = chat(agent(APPROVAL), "/tools").out

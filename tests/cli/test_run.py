@@ -276,6 +276,23 @@ class TestMistakes:
             assert "${TOKEN}" in err
             assert "very-secret-token" not in err
 
+    @pytest.mark.parametrize("command", ["run", "chat"])
+    @pytest.mark.parametrize("when", ["lazily", "eagerly"])
+    def test_a_server_that_cannot_be_started_shows_no_secret(
+        self, taut: Taut, agent: Agent, monkeypatch: pytest.MonkeyPatch, command: str, when: str
+    ) -> None:
+        monkeypatch.setenv("TOKEN", "very-secret-token")
+        text = (
+            f"[agent]\nmodel = 'echo'\nservers = ['x']\nstart_servers = '{when}'\n"
+            "[servers.x]\ncommand = ['no-such-program-${TOKEN}', '--token=${TOKEN}']"
+        )
+        words = [] if command == "chat" else ["hi"]
+        for more in ([], ["--debug"]):
+            status, _, err = taut(command, agent(text), *words, *more, stdin="hi\n")
+            assert status == 2
+            assert "no-such-program-${TOKEN}" in err
+            assert "very-secret-token" not in err
+
 
 class TestApprovals:
     def test_yes_approves_all(self, taut: Taut, agent: Agent) -> None:

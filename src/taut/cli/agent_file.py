@@ -14,7 +14,7 @@ from taut.cli.asking import Person
 from taut.cli.parser import Options
 from taut.errors import ConfigError
 
-__all__ = ["agent_of", "budget_of", "check_session"]
+__all__ = ["agent_of", "budget_of", "check_session", "hide_secrets"]
 
 
 def agent_of(path: str, options: Options, person: Person, on_line: Callable[[str], None]) -> Built:
@@ -24,6 +24,18 @@ def agent_of(path: str, options: Options, person: Person, on_line: Callable[[str
     """
     file = load(path, secrets=options.secrets)
     return build(file, model=options.model, client_options={"elicitation": person.elicit, "stderr": on_line})
+
+
+def hide_secrets(built: Built, error: BaseException) -> None:
+    """Take what the file has of secrets out of a message: a command line that cannot be started, say."""
+    seen: BaseException | None = error
+    while seen is not None:
+        seen.args = tuple(built.file.hide(one) if isinstance(one, str) else one for one in seen.args)
+        for name in ("message", "filename"):  # of an answer of a server, and of the system
+            text = getattr(seen, name, None)
+            if isinstance(text, str):
+                setattr(seen, name, built.file.hide(text))
+        seen = seen.__cause__ or seen.__context__
 
 
 def check_session(built: Built, options: Options) -> None:

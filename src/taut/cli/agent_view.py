@@ -115,6 +115,8 @@ class AgentView:
             case events.ToolProgress():
                 self._status(path, f"{event.name} {_progress_text(event)}")
             case events.ToolReturned():
+                self._end(path)
+                self._tell_answer(path)
                 result = event.result
                 failed = " failed" if result.is_error else ""
                 text = f"<- {result.name}{failed}: {result.text}"

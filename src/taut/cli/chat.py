@@ -13,7 +13,7 @@ import msgspec
 from taut.agent.config import Built, build
 from taut.agent.config.checking import near
 from taut.agent.result import RunResult
-from taut.cli.agent_file import agent_of, budget_of, check_session
+from taut.cli.agent_file import agent_of, budget_of, check_session, hide_secrets
 from taut.cli.agent_view import AgentView, usage_text
 from taut.cli.asking import Keyboard, Person, decided
 from taut.cli.foreground import Foreground
@@ -86,9 +86,8 @@ class _Chat:
         """Read turns and commands until the end."""
         built = agent_of(path, self._options, self._person, self._tell_line)
         check_session(built, self._options)
-        self._agents.append(built)
         try:
-            self._foreground.run(built.__aenter__())
+            self._enter(built)
             if built.memory is not None:
                 self._session = self._options.session or time.strftime("chat-%Y%m%d-%H%M%S")
             self._greet()
@@ -100,6 +99,15 @@ class _Chat:
             while self._agents:
                 self._foreground.run(self._agents.pop().__aexit__(None, None, None))
         return self._status
+
+    def _enter(self, built: Built) -> None:
+        """Have these agents answer from now on."""
+        try:
+            self._foreground.run(built.__aenter__())
+        except BaseException as error:
+            hide_secrets(built, error)
+            raise
+        self._agents.append(built)
 
     def _greet(self) -> None:
         if not self._keyboard.is_terminal or self._options.quiet:
@@ -126,6 +134,7 @@ class _Chat:
             raise
         except Exception as error:  # the border to models, servers and the user's code: one turn failed
             self._stop_view()
+            hide_secrets(self._built, error)
             if self._options.debug:
                 raise
             self._screen.line(f"taut chat: {describe(error, quiet=self._options.quiet)}", "bad")
@@ -241,8 +250,7 @@ class _Chat:
             self._print(f"{', '.join(self._built.models)}; models of the file: {listed}")
             return
         built = build(first.file, model=name, shared=first)
-        self._foreground.run(built.__aenter__())
-        self._agents.append(built)
+        self._enter(built)
         if len(self._agents) > 2:
             self._foreground.run(self._agents.pop(1).__aexit__(None, None, None))
 

@@ -13,7 +13,7 @@ import msgspec
 
 from taut.agent.events import Event
 from taut.agent.result import RunResult, RunState
-from taut.cli.agent_file import agent_of, budget_of, check_session
+from taut.cli.agent_file import agent_of, budget_of, check_session, hide_secrets
 from taut.cli.agent_view import AgentView, EventLines, call_text, usage_text
 from taut.cli.asking import Keyboard, Person, decided
 from taut.cli.foreground import Foreground
@@ -134,6 +134,7 @@ class _Command:
             view.stop()
             if heard.failure is not None:
                 raise heard.failure from None
+            hide_secrets(built, error)
             if isinstance(error, (AgentError, ModelError)):
                 self._failed(path, error)
             raise

@@ -62,8 +62,11 @@ class Code:
             return known
         if not path.is_file():
             raise ConfigError(f"expected a Python file, got {path}, which is not there")
-        # A module of the same name may be loaded already, json perhaps: it must stay what it is.
-        name = path.stem if path.stem not in sys.modules else f"{path.stem}@{path}"
+        loaded = sys.modules.get(path.stem)
+        if loaded is not None and _is_of(loaded, path):
+            return loaded
+        # Another module of the same name, json perhaps, must stay what it is.
+        name = path.stem if loaded is None else f"{path.stem}@{path}"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
@@ -76,6 +79,12 @@ class Code:
             raise
         self._files[path] = module
         return module
+
+
+def _is_of(module: ModuleType, path: Path) -> bool:
+    """Whether ``module`` was loaded from ``path``."""
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).resolve() == path
 
 
 def _blame(error: Exception) -> str:
