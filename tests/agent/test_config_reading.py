@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.pretty import pretty_repr
 
 from taut.agent import Budget, ToolPolicy
 from taut.agent.config import AgentFile, load
@@ -78,7 +79,10 @@ class TestAgents:
         assert repr(file) == (
             f"AgentFile('{tmp_path}/clock.toml', main='clock', agents=['clock'], servers=['web'], models=['m'])"
         )
-        assert SECRET not in repr(file.tables.models) + repr(file.agents)
+        assert SECRET not in repr(file.tables) + pretty_repr(file.tables)
+        assert repr(file.tables.models["m"]) == (
+            "ModelTable(type='openai', model='gpt', api_key=Ellipsis, http=HttpTable(proxy=Ellipsis))"
+        )
         assert file.tables.models["m"].api_key == SECRET
 
 

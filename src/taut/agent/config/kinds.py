@@ -6,7 +6,7 @@ The docstring of a table describes its keys, as ``- ``key``: text``: that is wha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
@@ -43,7 +43,23 @@ FilePath: TypeAlias = str
 
 
 class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A table of a configuration."""
+    """A table of a configuration. What is ``secret``, or may be, is not shown."""
+
+    secret: ClassVar[frozenset[str]] = frozenset()
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """What is said, and may be shown."""
+        fields = msgspec.structs.fields(self)
+        return [
+            (field.name, value if field.name not in self.secret else ...)
+            for field in fields
+            if (value := getattr(self, field.name)) not in (field.default, (), None)
+        ]
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+        )
 
 
 class AnyTable(Table, frozen=True, kw_only=True, tag_field="pattern"):
@@ -83,16 +99,14 @@ class StoreTable(Table, frozen=True, kw_only=True):
     - ``key``: seals the file: 32 random bytes in base64, from the environment: ``"${TAUT_KEY}"``.
     """
 
+    secret: ClassVar[frozenset[str]] = frozenset({"key"})
+
     sqlite: FilePath
     key: str | None = None
 
     def __post_init__(self) -> None:
         if not self.sqlite:
             raise ConfigError("expected sqlite = the name of a file, got an empty text")
-
-    def __repr__(self) -> str:
-        """Without the key."""
-        return f"StoreTable(sqlite={self.sqlite!r}{'' if self.key is None else ', key=...'})"
 
 
 class ToolTable(Table, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -81,17 +81,14 @@ class HttpTable(Table, frozen=True, kw_only=True):
     - ``connect_timeout_s``: seconds to connect.
     """
 
+    secret: ClassVar[frozenset[str]] = frozenset({"proxy"})
+
     tls: FilePath | None = None
     uds: FilePath | None = None
     proxy: str | None = None
     trust_env: bool = True
     max_connections: int = 100
     connect_timeout_s: float = 10.0
-
-    def __repr__(self) -> str:
-        """Without what may be secret: what stands before the host of the proxy."""
-        proxy = None if self.proxy is None else self.proxy.rpartition("@")[2]
-        return f"HttpTable(proxy={proxy!r})"
 
 
 class PriceTable(Table, frozen=True, kw_only=True):
@@ -131,6 +128,8 @@ class ModelTable(Table, frozen=True, kw_only=True):
     - ``answers``, ``file``, ``cycle``: of ``scripted``: what it says to one request after the other, here or in a JSON
       file, and whether it begins again at the end.
     """
+
+    secret: ClassVar[frozenset[str]] = frozenset({"api_key", "headers", "base_url"})
 
     type: ModelType | None = None
     model: str = ""
@@ -192,10 +191,6 @@ class ModelTable(Table, frozen=True, kw_only=True):
             for name in self.__struct_fields__
             if name != "type" and (value := getattr(self, name)) not in (None, "")
         }
-
-    def __repr__(self) -> str:
-        """Without what may be secret."""
-        return f"ModelTable(type={self.kind!r}, model={self.model!r})"
 
 
 def is_description(text: str) -> bool:

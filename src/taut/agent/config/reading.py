@@ -11,7 +11,7 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, final, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, final, get_args
 
 from msgspec import field, inspect
 
@@ -60,6 +60,8 @@ class FileTable(Table, frozen=True, kw_only=True):
     - ``models``: models by name.
     - ``defaults``: what each agent gets that does not say it itself.
     """
+
+    secret: ClassVar[frozenset[str]] = frozenset({"servers"})  # their commands and URLs
 
     main: str | None = None
     agent: AnyAgentTable | None = None
