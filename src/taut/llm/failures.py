@@ -89,14 +89,8 @@ def failure(
     who: str, status: int, problem: Problem | None, *, retry_after_s: float | None = None
 ) -> ModelError:
     """Return the exception for an answer of ``who`` with ``status``."""
-    said = "" if problem is None else problem.message
-    names = frozenset[str]() if problem is None else problem.names
-    message = f"{who}: HTTP status {status}{said and f': {said}'}"
-    if status in LENGTH_STATUSES and (names & LENGTH_NAMES or _LENGTH.search(said)):
-        return ContextTooLong(message, status=status)
-    if (status in TEMPORARY and not names & SPENT) or status >= 500:
-        return ModelUnavailable(message, status=status, retry_after_s=retry_after_s)
-    return ModelRefused(message + _HINTS.get(status, ""), status=status)
+    said = "" if problem is None else f": {problem.message}"
+    return _failure(f"{who}: HTTP status {status}{said}", status, problem, retry_after_s)
 
 
 def told_failure(who: str, problem: Problem) -> ModelError:
@@ -108,7 +102,17 @@ def told_failure(who: str, problem: Problem) -> ModelError:
         # What is not known to be the request's own fault may pass.
         refused = any("invalid" in name or "policy" in name for name in problem.names)
         status = 400 if refused else 500
-    return failure(who, status, problem)
+    return _failure(f"{who}: {problem.message}", status, problem, None)
+
+
+def _failure(message: str, status: int, problem: Problem | None, retry_after_s: float | None) -> ModelError:
+    names = frozenset[str]() if problem is None else problem.names
+    said = "" if problem is None else problem.message
+    if status in LENGTH_STATUSES and (names & LENGTH_NAMES or _LENGTH.search(said)):
+        return ContextTooLong(message, status=status)
+    if (status in TEMPORARY and not names & SPENT) or status >= 500:
+        return ModelUnavailable(message, status=status, retry_after_s=retry_after_s)
+    return ModelRefused(message + _HINTS.get(status, ""), status=status)
 
 
 def retry_after_s(headers: Mapping[bytes, bytes], now: float) -> float | None:

@@ -19,7 +19,7 @@ from typing import Any, Literal, final
 
 from taut.errors import ConfigError, ModelUnavailable, TautError
 from taut.llm.actions import PLAIN, SMALL, ActionOptions, respond_with_actions
-from taut.llm.failures import Problem, failure
+from taut.llm.failures import Problem, told_failure
 from taut.llm.model import ModelRequest, ModelResponse, ModelSettings, OnEvent, ignore
 from taut.llm.openai_chat import ChatReader, chat_body
 from taut.llm.prices import Prices, priced
@@ -216,7 +216,7 @@ class _Engine:
         except (
             Exception
         ) as said:  # the border to llama.cpp, which raises what it likes for a request it refuses
-            error = failure(self._name, 400, Problem(str(said)))
+            error = told_failure(self._name, Problem(str(said), status=400))
         answering.end(error)
 
     def _closed(self) -> ModelUnavailable:
