@@ -81,6 +81,7 @@ app.run()
 def forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let no test find the modules of another one."""
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "tools", raising=False)
     known = set(sys.modules)
     yield
     for name in set(sys.modules) - known:
