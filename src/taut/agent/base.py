@@ -117,19 +117,16 @@ class BaseAgent(ABC, Generic[T]):
         return self._life().state
 
     async def _open(self) -> None:
-        members = self._life().members
+        started = self._life().members
         for member in self.members():
-            await member._life().acquire()
-            members.append(member)
+            await started.enter_async_context(member)
         await self.open()
 
     async def _close(self) -> None:
-        members = self._life().members
         try:
             await self.close()
         finally:
-            while members:
-                await members.pop()._life().release()
+            await self._life().members.aclose()
 
     async def __aenter__(self) -> Self:
         await self._life().acquire()
@@ -266,24 +263,39 @@ class BaseAgent(ABC, Generic[T]):
 
     async def execute(self, run: Run[T]) -> T:
         """Do the work of a run, alone or below another one: with its span, its time and its place in the agent's
-        life.
+        life; and tell how it ended, unless it waits or was cancelled.
         """
+        try:
+            output = await self._alive(run)
+        except (RunSuspended, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            run.emit(events.Failed(run.path, str(error) or type(error).__name__))
+            raise
+        if run.root.listener is not None:
+            run.emit(events.Done(run.path, "completed", output, run.meter.usage))
+        return output
+
+    async def _alive(self, run: Run[T]) -> T:
+        """Do the work as a user of the agent: it is started if need be, and stopped after the last one."""
         life = self._life()
+        task = asyncio.current_task()
+        assert task is not None
+        cancelling = task.cancelling()
         await life.acquire()
         try:
-            token = life.run_began()
+            token = life.run_began(task)
             try:
                 return await self._traced(run)
             except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if not life.was_stopped or task is None:
+                # Somebody may have cancelled the caller as well: that must not get lost.
+                if not life.was_cut(token) or task.uncancel() > cancelling:
                     raise
-                task.uncancel()
                 raise AgentStateError(f"{run.path}: the agent was stopped") from None
             finally:
                 life.run_ended(token)
         finally:
-            await life.release()
+            await life.leave()
 
     async def _traced(self, run: Run[T]) -> T:
         tracer, span = run.root.tracer, None
@@ -295,8 +307,6 @@ class BaseAgent(ABC, Generic[T]):
         except BaseException as error:
             if span is not None:
                 span.end(error)
-            if not isinstance(error, (RunSuspended, asyncio.CancelledError)):
-                run.emit(events.Failed(run.path, str(error) or type(error).__name__))
             raise
         if span is not None:
             usage = run.meter.usage
@@ -307,8 +317,6 @@ class BaseAgent(ABC, Generic[T]):
                 }
             )
             span.end()
-        if run.root.listener is not None:
-            run.emit(events.Done(run.path, "completed", output, run.meter.usage))
         return output
 
     def restored(self, output: Any) -> T:

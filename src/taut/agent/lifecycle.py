@@ -7,20 +7,24 @@
                starting <─ stopped
 
 Whoever uses the agent is counted: ``async with`` counts, and so does each run. The first user starts it, the last one
-stops it; it may be started again. Starting and stopping are tasks of the lifecycle itself: a user who is cancelled
-while it waits takes nothing along, and an agent may be entered in one task and left in another.
+stops it; it may be started again. Starting and stopping are tasks of the lifecycle itself, one at a time: a user who is
+cancelled while it waits takes nothing along, and an agent may be entered in one task and left in another.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, final
 
 from taut.errors import AgentStateError
 
 __all__ = ["TRANSITIONS", "AgentState", "Lifecycle"]
+
+logger = logging.getLogger("taut.agent")
 
 
 class AgentState(enum.StrEnum):
@@ -48,23 +52,29 @@ TRANSITIONS: Final = {
 class Lifecycle:
     """Counts the users of one agent, and opens and closes it with them.
 
-    ``open`` and ``close`` do the work; ``close`` is also called after an ``open`` that failed or was given up, and
-    must not fail then.
+    ``open`` and ``close`` do the work. ``close`` is also called after an ``open`` that failed or was given up; what it
+    raises then is logged, since the failure of the start is what is told.
     """
 
     def __init__(
-        self, name: str, open: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]
+        self,
+        name: str,
+        open: Callable[[], Coroutine[Any, Any, None]],
+        close: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.state = AgentState.CREATED
-        #: The agents that were started along with this one.
-        self.members: list[Any] = []
         self._name = name
         self._open = open
         self._close = close
         self._users = 0
-        self._starting: asyncio.Task[None] | None = None
-        self._stopping: asyncio.Task[None] | None = None
-        self._runs: dict[asyncio.Future[None], asyncio.Task[object]] = {}
+        #: The members of the agent that were started along with it.
+        self.members = contextlib.AsyncExitStack()
+        #: What starts or stops it now.
+        self._changing: asyncio.Task[None] | None = None
+        self._given_up = False
+        self._runs: dict[asyncio.Future[None], asyncio.Task[Any]] = {}
+        #: The tasks of those that `stop` has cancelled.
+        self._cut: set[asyncio.Task[Any]] = set()
 
     @property
     def users(self) -> int:
@@ -82,85 +92,115 @@ class Lifecycle:
     # -- users
 
     async def acquire(self) -> None:
-        """Count one more user, and wait until the agent is ready. Whoever gets no error must `release`."""
+        """Count one more user, and wait until the agent is ready. Whoever gets no error must `release`.
+
+        :raises taut.errors.AgentStateError: it was stopped while it started.
+        """
         self._users += 1
         try:
-            while self.state is AgentState.STOPPING:
-                assert self._stopping is not None
-                await asyncio.shield(self._stopping)
-            if self.state in (AgentState.CREATED, AgentState.STOPPED):
-                self._move(AgentState.STARTING)
-                self._starting = asyncio.get_running_loop().create_task(self._start())
-                self._starting.add_done_callback(self._over)
-            if self.state is AgentState.STARTING:
-                assert self._starting is not None
-                await asyncio.shield(self._starting)
+            await self._become_ready()
         except BaseException:
-            await self.release()
+            await self.leave()
             raise
+
+    async def _become_ready(self) -> None:
+        while self.state is AgentState.STOPPING or (self.state is AgentState.STARTING and self._given_up):
+            assert self._changing is not None
+            await asyncio.wait([self._changing])  # what it fails with is for those to hear who wanted it
+        starting = self._changing if self.state is AgentState.STARTING else None
+        if self.state in (AgentState.CREATED, AgentState.STOPPED):
+            self._given_up = False
+            starting = self._change(AgentState.STARTING, self._start)
+        if starting is None:
+            return
+        await asyncio.wait([starting])
+        if not starting.cancelled() and (error := starting.exception()) is not None:
+            raise error.with_traceback(None)  # or each who waits would leave his frames there
+        if self.state not in (AgentState.READY, AgentState.RUNNING):
+            raise AgentStateError(f"{self._name}: the agent was stopped while it started")
 
     async def release(self) -> None:
-        """Count one user less. The last one waits until the agent has stopped."""
+        """Count one user less. The last one waits until the agent has stopped, and hears what that fails with."""
         self._users -= 1
         if self._users == 0:
-            await self._end()
+            await self.stop()
+
+    async def leave(self) -> None:
+        """As `release`, for a user who has something better to tell: a failure to stop is logged."""
+        try:
+            await self.release()
+        except Exception:  # the border to what agents do in `close`
+            logger.exception("the agent %s failed to stop", self._name)
 
     async def stop(self) -> None:
-        """Stop the agent, whoever uses it: runs end with `AgentStateError`. Twice is fine."""
-        if self.state is AgentState.RUNNING:
-            # Those who wait for their runs hear that the agent was stopped, not that they were cancelled.
-            self._move(AgentState.STOPPING)
-            self._stopping = asyncio.get_running_loop().create_task(self._stop())
-            self._stopping.add_done_callback(self._over)
-        await self._end()
+        """Stop the agent, whoever uses it: runs, and those who wait for its start, end with `AgentStateError`. Twice
+        is fine. Cancelled, it goes on in the background.
+        """
+        if self.state in (AgentState.READY, AgentState.RUNNING):
+            await asyncio.shield(self._change(AgentState.STOPPING, self._stop))
+            return
+        changing = self._changing
+        if changing is None:
+            return
+        if self.state is AgentState.STARTING and not self._given_up:
+            self._given_up = True
+            changing.cancel()
+        await asyncio.wait([changing])
 
-    async def _end(self) -> None:
-        if self.state is AgentState.STARTING and self._starting is not None:
-            self._starting.cancel()
-            await asyncio.wait([self._starting])
-        elif self.state is AgentState.READY:
-            self._move(AgentState.STOPPING)
-            self._stopping = asyncio.get_running_loop().create_task(self._stop())
-            self._stopping.add_done_callback(self._over)
-        if self.state is AgentState.STOPPING and self._stopping is not None:
-            await asyncio.shield(self._stopping)
+    # -- starting and stopping
 
-    async def _start(self) -> None:
-        try:
-            await self._open()
-        except BaseException:
-            self._move(AgentState.STOPPING)
-            await self._close()
-            self._move(AgentState.STOPPED)
-            raise
-        self._move(AgentState.READY)
+    def _change(self, state: AgentState, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        self._move(state)
+        task = self._changing = asyncio.get_running_loop().create_task(work())
+        task.add_done_callback(self._changed)
+        return task
 
-    async def _stop(self) -> None:
-        ends = list(self._runs)
-        for task in {task for task in self._runs.values() if task is not asyncio.current_task()}:
-            task.cancel()
-        if ends:
-            await asyncio.wait(ends)
-        try:
-            await self._close()
-        finally:
-            self._move(AgentState.STOPPED)
-
-    def _over(self, task: asyncio.Task[None]) -> None:
+    def _changed(self, task: asyncio.Task[None]) -> None:
         """Forget a task that is done: it would keep its loop. Those who wait for it hear its failure; there may be
         none.
         """
         if not task.cancelled():
             task.exception()
-        if task is self._starting:
-            self._starting = None
-        if task is self._stopping:
-            self._stopping = None
+        if task is not self._changing:
+            return
+        self._changing = None
+        if self.state is AgentState.STARTING:  # given up before it began: there is nothing to close
+            self._move(AgentState.STOPPING)
+            self._move(AgentState.STOPPED)
+
+    async def _start(self) -> None:
+        try:
+            await self._open()
+            if self._given_up:  # whoever was cancelled there took no notice
+                raise asyncio.CancelledError
+        except BaseException:
+            self._move(AgentState.STOPPING)
+            try:
+                await self._close()
+            except Exception:  # the border to what agents do in `close`
+                logger.exception("the agent %s failed to stop", self._name)
+            finally:
+                self._move(AgentState.STOPPED)
+            raise
+        self._move(AgentState.READY)
+
+    async def _stop(self) -> None:
+        ends = list(self._runs)
+        self._cut = set(self._runs.values())
+        for task in self._cut:
+            task.cancel()
+        try:
+            if ends:
+                await asyncio.wait(ends)
+            self._cut.clear()
+            await self._close()
+        finally:
+            self._move(AgentState.STOPPED)
 
     # -- runs
 
-    def run_began(self) -> asyncio.Future[None]:
-        """Note a run in the current task; returns what `run_ended` wants.
+    def run_began(self, task: asyncio.Task[Any]) -> asyncio.Future[None]:
+        """Note a run in ``task``, the current one; returns what `run_ended` wants.
 
         :raises taut.errors.AgentStateError: the agent is being stopped.
         """
@@ -170,8 +210,6 @@ class Lifecycle:
             raise AgentStateError(
                 f"{self._name}: expected an agent that is ready, got one that is {self.state}"
             )
-        task = asyncio.current_task()
-        assert task is not None
         run = asyncio.get_running_loop().create_future()
         self._runs[run] = task
         return run
@@ -184,7 +222,6 @@ class Lifecycle:
         if not self._runs and self.state is AgentState.RUNNING:
             self._move(AgentState.READY)
 
-    @property
-    def was_stopped(self) -> bool:
+    def was_cut(self, run: asyncio.Future[None]) -> bool:
         """Whether a run that is cancelled now is cancelled by `stop`."""
-        return self.state in (AgentState.STOPPING, AgentState.STOPPED)
+        return self._runs[run] in self._cut
