@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import msgspec
 
+from taut import __version__
 from taut._core import SSEParser
 from taut.errors import (
     AnswerHeadTooLarge,
@@ -121,9 +122,9 @@ class _Final(ModelUnavailable):
 class Endpoint:
     """The place at ``base_url`` where requests to ``model`` are posted.
 
-    ``headers`` go with each request and may hold secrets; ``secret`` is taken out of what a provider says in
-    its errors. ``timeout_s`` is how long the provider may be silent, before its answer and within it. Usable
-    from any event loop, and again after `close`.
+    ``headers`` go with each request, the last one of a name, and may hold secrets; ``secret`` is taken out of
+    what a provider says in its errors. ``timeout_s`` is how long the provider may be silent, before its answer
+    and within it. Usable from any event loop, and again after `close`.
 
     :raises taut.errors.ConfigError: the URL, a header or an option is none that can work.
     """
@@ -146,11 +147,7 @@ class Endpoint:
         #: Who is asked, for messages.
         self.who = f"{model} at {self.url.origin}"
         self._base, _, self._query = self.url.target.partition(b"?")
-        common = [(name.encode("ascii", "replace"), _encoded(name, value)) for name, value in headers.items()]
-        self._headers = {
-            accept: encode_fields([(b"Content-Type", JSON), (b"Accept", accept), *common])
-            for accept in (JSON, EVENTS)
-        }
+        self._headers = {accept: _fields(headers, accept) for accept in (JSON, EVENTS)}
         self._secret = secret
         self._timeout_s = timeout_s
         self._retry = retry
@@ -181,7 +178,7 @@ class Endpoint:
                 return await self._attempt(target, headers, data, reading)
             except ModelUnavailable as error:
                 pause_s = self._retry.pause_s(attempt, error, self._timing.random())
-                if isinstance(error, _Final) or pause_s is None or times_closed != self._times_closed:
+                if isinstance(error, _Final) or pause_s is None:
                     if attempt > 1:
                         error.add_note(f"This was attempt {attempt} of {self._retry.attempts}")
                     raise
@@ -189,6 +186,8 @@ class Endpoint:
             if reading.told:
                 on_event(Restarted(reason))
             await self._timing.sleep(pause_s)
+            if times_closed != self._times_closed:
+                raise ModelUnavailable(f"{self.who}: closed between two attempts: {reason}")
             attempt += 1
 
     async def _attempt(self, target: bytes, headers: bytes, body: bytes, reader: Reader) -> ModelResponse:
@@ -253,12 +252,22 @@ def _pool(base_url: str, options: HttpOptions) -> Pool:
     )
 
 
-def _encoded(name: str, value: str) -> bytes:
-    try:
-        return value.encode("latin-1")
-    except UnicodeEncodeError:
-        # The value may be a secret; its name is enough to find it.
-        raise ConfigError(f"Expected a value in Latin-1 for the header {name}") from None
+def _fields(headers: Mapping[str, str], accept: bytes) -> bytes:
+    """Return the header lines of a request; names are the same in any case."""
+    # Without a name of their own, clients are turned away at the doors of many a provider.
+    found = {
+        b"content-type": (b"Content-Type", JSON),
+        b"accept": (b"Accept", accept),
+        b"user-agent": (b"User-Agent", f"taut/{__version__}".encode("ascii")),
+    }
+    for name, value in headers.items():
+        raw = name.encode("ascii", "replace")
+        try:
+            found[raw.lower()] = (raw, value.encode("latin-1"))
+        except UnicodeEncodeError:
+            # The value may be a secret; its name is enough to find it.
+            raise ConfigError(f"Expected a value in Latin-1 for the header {name}") from None
+    return encode_fields(found.values())
 
 
 @final
