@@ -278,4 +278,4 @@ class TestCall:
     def test_a_question_is_declined_where_nobody_can_answer(self, taut: Taut, server: str, mode: str) -> None:
         status, out, err = taut("call", server, "greet", "--mode", mode)
         assert (status, out) == (0, "decline: None\n")
-        assert err == "taut call: declined the server's question, since stdin is no terminal: Who are you?\n"
+        assert err == "taut: declined the server's question, since stdin is no terminal: Who are you?\n"

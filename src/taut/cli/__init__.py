@@ -1,4 +1,4 @@
-"""The command line: ``taut serve | call | tools | inspect | demo``.
+"""The command line: ``taut serve | call | tools | inspect | run | chat | demo``.
 
 Data goes to stdout, everything else to stderr; ``--json`` makes the data one JSON document. The exit status says
 what happened: see `Status`. Only the module of the command that runs is imported.

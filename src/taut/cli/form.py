@@ -26,7 +26,7 @@ YES = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": F
 async def answer_form(params: models.ElicitParams) -> models.ElicitResult:
     """Answer ``elicitation/create``: ask the person at the terminal, or decline if there is none."""
     if not sys.stdin.isatty():
-        _say(f"taut call: declined the server's question, since stdin is no terminal: {params.message}")
+        _say(f"taut: declined the server's question, since stdin is no terminal: {params.message}")
         return models.ElicitResult(action="decline")
     if params.mode == "url":
         _say(f"{params.message}\nThe server asks you to open: {params.url}")
@@ -37,7 +37,7 @@ async def answer_form(params: models.ElicitParams) -> models.ElicitResult:
     try:
         form = models.ElicitSchema.from_dict(params.requested_schema)
     except msgspec.ValidationError as error:
-        _say(f"taut call: declined, since the server's form is none: {error}")
+        _say(f"taut: declined, since the server's form is none: {error}")
         return models.ElicitResult(action="decline")
     if not form.properties:
         return await _confirm("Accept? (y/n) ")

@@ -6,7 +6,6 @@ A text is what `taut.llm.open.open_model` takes (``openai:gpt-5-mini``, ``local`
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -222,7 +221,9 @@ def open_table(table: ModelTable, directory: Path) -> Model:
     """
     options = table.given()
     if table.kind == "echo":
-        echo: Model = _testing("EchoModel")(**options)
+        from taut.testing.echo import EchoModel
+
+        echo: Model = EchoModel(**options)
         return echo
     if table.kind == "scripted":
         return _scripted(table, directory)
@@ -247,17 +248,13 @@ def open_table(table: ModelTable, directory: Path) -> Model:
     return open_described(text, directory, **options)
 
 
-def _testing(name: str) -> Any:
-    # By name: no agent needs the models for tests, and they stand above.
-    return getattr(importlib.import_module("taut.testing"), name)
-
-
 def _scripted(table: ModelTable, directory: Path) -> Model:
     answers = table.answers if table.file is None else _answers_in(directory / table.file)
     script = [_answer(one) for one in answers or ()]
     asked = _Script(script, cycle=bool(table.cycle))
-    model: Model = _testing("FunctionModel")(asked, name="scripted")
-    return model
+    from taut.testing.function_model import FunctionModel
+
+    return FunctionModel(asked, name="scripted")
 
 
 def _answers_in(path: Path) -> list[AnswerItem]:
@@ -300,4 +297,6 @@ def _answer(item: AnswerItem) -> Any:
         return [_answer(one) for one in item]
     if isinstance(item, str):
         return item
-    return _testing("call")(item.call, **(item.arguments or {}))
+    from taut.testing.answers import call
+
+    return call(item.call, **(item.arguments or {}))
