@@ -66,6 +66,23 @@ def test_a_suspension_lets_the_others_end() -> None:
     assert work.log == ["1 done", "2 done"]
 
 
+def test_other_failures_may_let_the_others_end_too() -> None:
+    work = Work()
+    with pytest.raises(ValueError, match="first"):
+        run(
+            gather(
+                [
+                    work.fail(RunSuspended("x")),
+                    work.fail(ValueError("first")),
+                    work.give(1),
+                    work.fail(ValueError("second")),
+                ],
+                patient=(RunSuspended, ValueError),
+            )
+        )
+    assert work.log == ["1 done"]
+
+
 def test_a_failure_counts_for_more_than_a_suspension() -> None:
     work = Work()
     with pytest.raises(ValueError, match="no"):
@@ -87,3 +104,60 @@ def test_cancelled_it_cancels_all_and_waits(limit: int | None) -> None:
     assert [line for line in work.log if line.endswith("cancelled")] == [
         f"{name} cancelled" for name in "abc"[: limit or 3]
     ]
+
+
+def test_cancelled_again_while_it_waits_for_them_it_still_waits_for_them() -> None:
+    """Each cancellation reaches what goes on, as if there were no tasks in between."""
+    log: list[str] = []
+    slow = asyncio.Event()
+
+    async def reluctant(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            try:
+                await slow.wait()
+            finally:
+                await asyncio.sleep(0)
+                log.append(name)
+
+    async def scenario() -> None:
+        going = asyncio.ensure_future(gather([reluctant("a"), reluctant("b")]))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        going.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not going.done()
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        assert sorted(log) == ["a", "b"]
+
+    run(scenario())
+
+
+def test_cancelled_while_a_failure_is_cleaned_up_it_waits_and_is_cancelled() -> None:
+    log: list[str] = []
+
+    async def reluctant() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            log.append("cleaning")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                log.append("ended")
+
+    async def scenario() -> None:
+        work = Work()
+        going = asyncio.ensure_future(gather([reluctant(), work.fail(ValueError("no"))]))
+        await until(lambda: "cleaning" in log)
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        assert log == ["cleaning", "ended"]
+
+    run(scenario())
