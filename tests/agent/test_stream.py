@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import msgspec
@@ -143,3 +144,116 @@ def test_events_travel_as_json() -> None:
             assert msgspec.json.decode(msgspec.json.encode(event), type=ev.Event) == event
 
     run(scenario())
+
+
+def hanging(world: World) -> Agent[Any]:
+    return Agent("a", model=ScriptedModel(call("world__hang"), "Done."), servers={"world": world.app})
+
+
+def test_two_who_read_get_each_event_once_and_both_the_end() -> None:
+    world = World()
+
+    async def scenario() -> None:
+        stream = hanging(world).stream("Go")
+        readers = [asyncio.ensure_future(read(stream)) for _ in range(2)]
+        await until(lambda: "hang" in world.done)
+        world.gate.set()
+        parts = await asyncio.gather(*readers)
+        seen = [event for part in parts for event in part]
+        assert len(seen) == len({id(event) for event in seen})
+        assert sorted(kinds(seen)) == [
+            "Done",
+            "StepBegan",
+            "StepBegan",
+            "Text",
+            "ToolCalled",
+            "ToolReturned",
+            "UsageReported",
+            "UsageReported",
+        ]
+
+    run(scenario())
+
+
+def test_a_reader_who_is_cancelled_takes_no_event_and_no_other_reader_along() -> None:
+    world = World()
+
+    async def scenario() -> None:
+        stream = hanging(world).stream("Go")
+        first, second = (asyncio.ensure_future(read(stream)) for _ in range(2))
+        await until(lambda: "hang" in world.done)
+        first.cancel()
+        world.gate.set()
+        assert kinds(await second)[-1] == "Done"
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    run(scenario())
+
+
+def test_closed_before_it_began_it_never_begins() -> None:
+    async def scenario() -> None:
+        model = ScriptedModel("x")
+        stream = Agent("a", model=model).stream("Go")
+        await stream.close()
+        assert await read(stream) == []
+        with pytest.raises(AgentStateError, match="closed before its end"):
+            stream.result  # noqa: B018
+        assert model.asked == 0
+
+    run(scenario())
+
+
+def test_read_again_after_its_end_it_ends_at_once() -> None:
+    async def scenario() -> None:
+        async with Agent("a", model=ScriptedModel("x")).stream("Go") as stream:
+            assert kinds(await read(stream))[-1] == "Done"
+            assert await read(stream) == []
+        assert stream.result.output == "x"
+
+    run(scenario())
+
+
+def test_one_that_nobody_reads_or_closes_is_no_trouble(recwarn: pytest.WarningsRecorder) -> None:
+    world = World()
+
+    async def scenario() -> None:
+        Agent("a", model=ScriptedModel("x")).stream("never begun")
+        stream = hanging(world).stream("Go")
+        await anext(aiter(stream))
+        del stream
+        gc.collect()
+
+    asyncio.run(scenario())
+    gc.collect()
+    assert [str(one.message) for one in recwarn] == []
+
+
+def test_closed_from_inside_the_run() -> None:
+    async def leave() -> str:
+        await stream.close()
+        return "x"
+
+    stream: Any = Agent("a", model=ScriptedModel(call("leave"), "Done."), tools=[leave]).stream("Go")
+
+    async def scenario() -> None:
+        assert kinds(await read(stream))[-1] == "ToolCalled"
+        with pytest.raises(AgentStateError, match="closed before its end"):
+            stream.result  # noqa: B018
+
+    run(scenario())
+
+
+def test_what_a_listener_raises_ends_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[ev.Event] = []
+
+    def broken(event: ev.Event) -> None:
+        heard.append(event)
+        raise RuntimeError("a broken listener")
+
+    one = Agent(
+        "a", model=ScriptedModel(call("world__add", a=1, b=2), "Done."), servers={"world": World().app}
+    )
+    assert run(one.run("Go", listener=broken)).output == "Done."
+    assert kinds(heard)[-1] == "Done"
+    assert "a broken listener" in caplog.text

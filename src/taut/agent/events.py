@@ -133,5 +133,5 @@ Event: TypeAlias = (
     | Failed
     | Done
 )
-#: Gets every event, in the loop's thread; must not wait, and not raise.
+#: Gets every event, in the loop's thread; must not wait. What it raises is logged: the run goes on.
 Listener: TypeAlias = Callable[[Event], None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, final
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Approver", "Failure", "Root", "Run", "parts_of"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("taut.agent")
 
 #: How many runs may be nested: past it, an agent has most likely called itself.
 MAX_DEPTH = 16
@@ -72,7 +75,7 @@ class Root:
         tracer: Tracer | None = None,
     ) -> None:
         self.journal = journal
-        self.listener = listener
+        self.listener = None if listener is None else _shielding(listener)
         self.approver = approver
         self.deps = deps
         self.tracer = tracer
@@ -320,6 +323,18 @@ class Run(Generic[T]):
             if not limit.expired():
                 raise
             raise self.meter.out_of_time() from None
+
+
+def _shielding(listener: events.Listener) -> events.Listener:
+    """Return a listener that does not raise: who looks on must not end a run, nor hide how it ends."""
+
+    def hear(event: events.Event) -> None:
+        try:
+            listener(event)
+        except Exception:  # the border to code that is not the run's
+            logger.exception("a listener failed at %s of %s", type(event).__name__, event.path)
+
+    return hear
 
 
 def parts_of(task: Content) -> tuple[Part, ...]:

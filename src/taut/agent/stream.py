@@ -23,14 +23,16 @@ class RunStream(Generic[T]):
 
     The run begins with ``async with``, or with the first event that is asked for. `close` ends it early: from any
     task of the loop, twice if need be. What ends the run with an exception is raised where the iteration ends, and by
-    `result`.
+    `result`. Several who read share the events: each goes to one of them.
     """
 
     def __init__(self, begin: Callable[[Listener], Coroutine[Any, Any, RunResult[T]]]) -> None:
         self._begin = begin
         self._events: deque[Event] = deque()
         self._task: asyncio.Task[RunResult[T]] | None = None
-        self._wake: asyncio.Future[None] | None = None
+        self._closed = False
+        #: Set whenever there may be something for who reads.
+        self._news = asyncio.Event()
 
     @property
     def result(self) -> RunResult[T]:
@@ -38,30 +40,27 @@ class RunStream(Generic[T]):
 
         :raises taut.errors.AgentStateError: it has not ended, or was closed before.
         """
-        if self._task is None or not self._task.done():
-            raise AgentStateError("Expected a run that has ended: read its events to their end first")
-        if self._task.cancelled():
+        task = self._task
+        if self._closed if task is None else task.cancelled():
             raise AgentStateError("The run was closed before its end")
-        return self._task.result()
+        if task is None or not task.done():
+            raise AgentStateError("Expected a run that has ended: read its events to their end first")
+        return task.result()
 
-    def _start(self) -> asyncio.Task[RunResult[T]]:
-        if self._task is None:
+    def _start(self) -> asyncio.Task[RunResult[T]] | None:
+        if self._task is None and not self._closed:
             self._task = asyncio.get_running_loop().create_task(self._begin(self._hear))
             self._task.add_done_callback(self._ended)
         return self._task
 
     def _hear(self, event: Event) -> None:
         self._events.append(event)
-        self._wake_up()
+        self._news.set()
 
     def _ended(self, task: asyncio.Task[RunResult[T]]) -> None:
         if not task.cancelled():
             task.exception()  # it is told to who asks: not everybody does
-        self._wake_up()
-
-    def _wake_up(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        self._news.set()
 
     async def __aenter__(self) -> Self:
         self._start()
@@ -78,16 +77,18 @@ class RunStream(Generic[T]):
     async def __anext__(self) -> Event:
         task = self._start()
         while not self._events:
-            if task.done():
-                if not task.cancelled():
-                    task.result()
+            if task is None or task.cancelled():
                 raise StopAsyncIteration
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
+            if task.done():
+                task.result()
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
         return self._events.popleft()
 
     async def close(self) -> None:
-        """End the run, if it goes on, and wait until it has ended."""
+        """End the run, if it goes on, and wait until it has ended. One that has not begun never will."""
+        self._closed = True
         task = self._task
         if task is None or task.done():
             return
