@@ -81,6 +81,14 @@ class TestStep:
         assert asyncio.run(steps(again).step("one", Counter(), returns=kind)) == value
         assert again.signals == {"go": {"n": 2**70}}
 
+    def test_a_record_of_another_type_says_that_something_has_changed(self) -> None:
+        journal = Journal(run_id="r")
+        asyncio.run(steps(journal).step("one", Counter("text"), returns=str))
+        with pytest.raises(
+            ConfigError, match=r"run r: expected the record of the step one#1 .* got: Expected `int`"
+        ):
+            asyncio.run(steps(reloaded(journal)).step("one", Counter(), returns=int))
+
     def test_a_failure_is_raised_and_tried_when_the_run_is_taken_up(self) -> None:
         journal = Journal(run_id="r")
         work = Counter(ToolError("no"), 7)
@@ -209,6 +217,41 @@ class TestChild:
         asyncio.run(program())
         assert sorted(seen) == [f"r:sub#{n}/inner#1" for n in (1, 2, 3)]
 
+    @pytest.mark.parametrize("recover", [None, lambda error: 7])
+    def test_what_failed_inside_of_it_leaves_nothing_either(self, recover: Any) -> None:
+        journal = Journal(run_id="r")
+        work = Counter()
+
+        async def fails(under: InProcess) -> int:
+            await under.step("inner", work, returns=int)
+            raise ToolError("no")
+
+        async def child(under: InProcess) -> int:
+            try:
+                await under.child("fails", fails, returns=int)
+            except ToolError:
+                if recover is not None:
+                    raise
+            await under.step("inner", work, returns=int)
+            return 7
+
+        got = asyncio.run(steps(journal).child("sub", child, returns=int, recover=recover))
+        assert (got, journal.records) == (7, {"sub#1": 7})
+
+    def test_one_that_failed_is_taken_up_with_what_it_has_done(self) -> None:
+        journal = Journal(run_id="r")
+        work = Counter(1, ToolError("not yet"), 2)
+
+        async def child(under: InProcess) -> int:
+            return await under.step("a", work, returns=int) + await under.step("b", work, returns=int)
+
+        with pytest.raises(ToolError):
+            asyncio.run(steps(journal).child("sub", child, returns=int))
+        journal = reloaded(journal)
+        assert asyncio.run(steps(journal).child("sub", child, returns=int)) == 3
+        assert work.keys == ["r:sub#1/a#1", "r:sub#1/b#1", "r:sub#1/b#1"]
+        assert list(journal.records) == ["sub#1"]
+
 
 class TestSignals:
     def test_one_that_is_there_is_returned_in_its_type(self) -> None:
@@ -236,6 +279,22 @@ class TestSignals:
         now[0] = 106.0
         late = steps(reloaded(journal), clock=lambda: now[0])
         assert asyncio.run(late.wait_signal("go", returns=int, timeout_s=5)) is None
+
+    def test_one_that_comes_too_late_changes_nothing(self) -> None:
+        now = [100.0]
+        journal = Journal(run_id="r")
+
+        def wait(journal: Journal) -> Any:
+            under = steps(journal, clock=lambda: now[0])
+            return asyncio.run(under.wait_signal("go", returns=int, timeout_s=5))
+
+        with pytest.raises(RunSuspended):
+            wait(journal)
+        now[0] = 105.0
+        assert wait(journal) is None
+        assert journal.waiting == {}
+        journal.signals["go"] = 1
+        assert wait(reloaded(journal)) is None
 
 
 class TestValues:

@@ -99,7 +99,7 @@ class Steps(Protocol):
         """Wait. A run that is taken up again waits for what is left of it."""
 
     async def wait_signal(self, name: str, *, returns: Any, timeout_s: float | None = None) -> Any:
-        """Wait for a signal of this name, and return its payload; None once ``timeout_s`` is over.
+        """Wait for a signal of this name, and return its payload; None, for good, once ``timeout_s`` is over.
 
         :raises taut.errors.RunSuspended: nobody in this process will send it; the run is to end, and to be taken up
             again when the signal is there.
@@ -208,7 +208,7 @@ class _Stored(msgspec.Struct, kw_only=True):
 class InProcess:
     """Steps that are run here and now, in the caller's task, and recorded in ``journal``."""
 
-    __slots__ = ("_clock", "_counts", "_journal", "_own", "_prefix", "_random")
+    __slots__ = ("_clock", "_counts", "_journal", "_own", "_prefix", "_random", "_unfinished")
 
     def __init__(
         self,
@@ -223,6 +223,8 @@ class InProcess:
         self._counts: dict[str, int] = {}
         #: The keys of this scope that have been asked for.
         self._own: list[str] = []
+        #: The scopes of children that have not ended, or failed: what they did is kept in case they are run again.
+        self._unfinished: dict[str, InProcess] = {}
         self._clock = clock
         self._random = source or random.Random()
 
@@ -245,7 +247,13 @@ class InProcess:
         """Return what is recorded under ``key``, decoded if it was loaded."""
         value = self._journal.records[key]
         if isinstance(value, _Packed):
-            value = value.unpack(returns)
+            try:
+                value = value.unpack(returns)
+            except msgspec.DecodeError as error:
+                raise ConfigError(
+                    f"Cannot take up run {self.run_id}: expected the record of the step {key} to be of the type that "
+                    f"it has now, got: {error}. Has what does the run changed since?"
+                ) from None
             self._journal.records[key] = value
         self._own.append(key)
         return value
@@ -313,15 +321,19 @@ class InProcess:
     async def wait_signal(self, name: str, *, returns: Any, timeout_s: float | None = None) -> Any:
         """See `Steps`."""
         journal = self._journal
+        late = f"{self._prefix}{name} is late"
+        if late in journal.records:
+            self._own.append(late)
+            return None
         if name in journal.signals:
             journal.waiting.pop(name, None)
             return msgspec.convert(journal.signals[name], returns)
-        if timeout_s is not None:
-            until = journal.waiting.setdefault(name, self._clock() + timeout_s)
-            if until is not None and until <= self._clock():
-                return None
-        else:
-            journal.waiting.setdefault(name, None)
+        until = None if timeout_s is None else self._clock() + timeout_s
+        until = journal.waiting.setdefault(name, until)
+        if until is not None and until <= self._clock():
+            del journal.waiting[name]
+            self._record(late, True)  # should it still come, the run has gone another way
+            return None
         raise RunSuspended(f"The run waits for {name}")
 
     def signal(self, name: str, payload: Any) -> None:
@@ -343,6 +355,7 @@ class InProcess:
             known: T = self._recorded(key, returns)
             return known
         below = InProcess(self._journal, prefix=f"{key}/", clock=self._clock, source=self._random)
+        self._unfinished[key] = below
         try:
             value = await fn(below, *args)
         except RunSuspended:
@@ -352,6 +365,7 @@ class InProcess:
                 raise
             value = recover(error)
         self._record(key, value)
+        del self._unfinished[key]
         below._forget()
         return value
 
@@ -360,9 +374,11 @@ class InProcess:
         self._own.append(key)
 
     def _forget(self) -> None:
-        """Drop the steps of a child that has ended."""
+        """Drop the steps of a child that has ended, with those of the children that failed in it."""
         for key in self._own:
             self._journal.records.pop(key, None)
+        for below in self._unfinished.values():
+            below._forget()
 
     def note(self, name: str, value: T, *, returns: Any) -> T:
         """See `Steps`."""

@@ -321,7 +321,8 @@ class BaseAgent(ABC, Generic[T]):
 
     def restored(self, output: Any) -> T:
         """Return an output that was recorded, in its type again."""
-        converted: T = msgspec.convert(output, self.output_type)
+        # Where an integer was too large for MessagePack, it was kept as JSON: its keys are strings.
+        converted: T = msgspec.convert(output, self.output_type, str_keys=True)
         return converted
 
     def _result(self, run: Run[T], status: Any, output: Any = None) -> RunResult[T]:
