@@ -16,7 +16,7 @@ from faults.leftovers import CleanRun, Time
 from faults.loops import FACTORIES, Run
 from taut import Server
 from taut.client import Backoff, ServerConfig, ServerLease, ServerPool
-from taut.errors import ConnectError, ConnectionClosed, ConnectTimeout, TransportError
+from taut.errors import ConnectError, ConnectionClosed, ConnectTimeout, HttpError, TransportError
 
 ERAS = ("legacy", "2026-07-28")
 #: Turns of the loop after which the work is interrupted, at most; most ends before that.
@@ -212,6 +212,24 @@ class TestASoundServer:
                 assert not ours(before)
 
         Run(run.kind)(main())  # as uvicorn leaves a task
+
+
+class TestListing:
+    def test_what_fails_without_a_loss_is_not_repeated(self, run: CleanRun) -> None:
+        async def main() -> None:
+            async def refuse(asked: Asked) -> None:
+                asked.reply(status=404 if asked.method == "subscriptions/listen" else 500)
+
+            async with (
+                web(modern(refuse)) as there,
+                ServerPool({"s": there.url}) as pool,
+                pool.lease("s") as lease,
+            ):
+                with pytest.raises(HttpError):
+                    await lease.tools()
+                assert there.methods().count("tools/list") == 1
+
+        run(main())
 
 
 class TestACallThatIsCut:

@@ -21,6 +21,7 @@ from faults.loops import FACTORIES, Lines, Run
 from faults.wire import SERVER, alive
 from taut.client import ServerConfig, ServerLease, ServerPool
 from taut.errors import ConfigError, ConnectionClosed, TautError, TransportError
+from taut.transport import process
 from taut.transport.process import ProcessTransport
 from transport.served import Served
 
@@ -164,6 +165,31 @@ def test_cancelled_and_closed_at_any_moment(run: CleanRun, turns: int) -> None:
             assert children() == set()
             outcome = (await asyncio.gather(work, return_exceptions=True))[0]
             assert isinstance(outcome, ConnectionClosed | asyncio.CancelledError)
+
+    run(main())
+
+
+def test_a_release_that_meets_the_end_of_an_attempt_waits_for_it(
+    run: CleanRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that takes its time to end, although the attempt to connect to it is over."""
+    monkeypatch.setattr(process, "EXIT_S", 0.3)
+
+    async def main() -> None:
+        config = ServerConfig(command=["sleep", "600"], connect_timeout_s=0.01)
+        async with ServerPool({"s": config}) as pool:
+            lease = pool.lease("s")
+            asking = asyncio.create_task(lease.client())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            (client,) = pool._loops[asyncio.get_running_loop()]["s"]._clients
+            transport = client.connection.transport  # type: ignore[attr-defined]
+            await client.connection.wait_lost()  # type: ignore[attr-defined]
+            assert alive(transport.pid)
+            await lease.release()
+            assert not alive(transport.pid)
+            with pytest.raises(ConnectionClosed):
+                await asking
 
     run(main())
 

@@ -290,8 +290,6 @@ class PooledServer:
         except Exception:
             # The border to a server in this process, and who comes last is the wrong one to tell.
             logger.exception("the server %s failed at its end", self.name)
-        if client.following is not None:
-            await asyncio.wait((client.following,))
         self._clients.discard(client)
 
     def disconnect(self) -> list[asyncio.Task[Any]]:
@@ -411,6 +409,10 @@ class PooledServer:
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        if task is self._connecting:  # which would keep what it has come to
+            self._connecting = None
+        elif task is self._listing:
+            self._listing = None
         if not task.cancelled():
             task.exception()  # told to those who wait, if there are any left
 
