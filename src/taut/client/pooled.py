@@ -383,7 +383,9 @@ class PooledServer:
         except (TautError, TimeoutError) as error:
             client.subscriptions_left = 0
             if self.client is client:
-                logger.warning("%s does not tell when its tools change: %s", self.name, str(error) or "no answer")
+                logger.warning(
+                    "%s does not tell when its tools change: %s", self.name, str(error) or "no answer"
+                )
         else:
             client.following = self._spawn(self._follow(client, subscription))
 
