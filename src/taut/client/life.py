@@ -154,6 +154,8 @@ class Life:
         connection.close()
         await connection.wait_closed()
         if (served := self._server_task) is not None:
+            if self._agreement is None:
+                served.cancel()  # it may never have begun to serve: its start may hang
             await asyncio.wait((served,))  # which, cancelled, leaves the server alone
             self._server_task = None
             if not served.cancelled():

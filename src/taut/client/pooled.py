@@ -89,12 +89,6 @@ class PooledClient(Client):
         self.subscriptions_left = SUBSCRIPTIONS
         self.following: asyncio.Task[None] | None = None
 
-    async def close(self) -> None:
-        """Close the connection. A server in this process that has not let us in yet is not waited for."""
-        if self._agreement is None and self._server_task is not None:
-            self._server_task.cancel()
-        await super().close()
-
     def _on_lost(self, error: TransportError) -> None:
         super()._on_lost(error)
         self._on_gone(self, error)
