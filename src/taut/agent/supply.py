@@ -67,9 +67,10 @@ class ToolSupply:
         if box is not None and (not self._leases or self._versions() == self._seen):
             return box
         names = list(self._leases)
+        # What changes while others are still being listed is seen next time. The first listing makes version 1.
+        seen = tuple(lease.version or 1 for lease in self._leases.values())
         listed = await gather(self._list(name, note) for name in names)
         about = {name: await self._about(name) for name, tools in zip(names, listed, strict=True) if tools}
-        seen = self._versions()
         complete = None not in listed
         found = {name: tools for name, tools in zip(names, listed, strict=True) if tools}
         box = self._judged(found, about, note)
