@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from taut.mcp.http.sessions import IDLE_SWEEPS
 from taut.mcp.limits import Limits
 from transport.asgi import Exchange, scope_of
 from transport.asgi import call as modern_call
+from transport.garbage import garbage_of
 from transport.legacy import HEADERS, LegacyClient, error_of, message_of, text_of
 
 REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -622,14 +622,7 @@ def test_a_plain_call_leaves_nothing_for_the_garbage_collector(run: Run) -> None
             endpoint.leave()
 
         call()
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(10):
-                call()
-            assert gc.collect() == 0
-        finally:
-            gc.enable()
+        assert garbage_of(lambda: [call() for _ in range(10)]) == 0
 
     run(main())
 

@@ -26,7 +26,7 @@ def test_the_names_of_the_package_are_those_that_there_are() -> None:
     assert patterns.__all__ == sorted(patterns.__all__)
     assert set(patterns.__all__) == set(patterns._HOMES)
     for name, home in patterns._HOMES.items():
-        module = importlib.import_module(f"taut.agent.patterns.{home}")
+        module = importlib.import_module(home)
         assert name in module.__all__
         assert getattr(patterns, name) is getattr(module, name)
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):

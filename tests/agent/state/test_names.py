@@ -34,9 +34,9 @@ def test_every_name_is_there_once() -> None:
 
 def test_type_checkers_see_the_same_names_in_the_same_places() -> None:
     declared = {
-        alias.name: (node.module or "").rpartition(".")[2]
+        alias.name: node.module
         for node in ast.walk(ast.parse(Path(state.__file__).read_text()))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("taut.")
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("taut.agent.")
         for alias in node.names
     }
     assert declared == state._HOMES
