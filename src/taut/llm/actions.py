@@ -34,7 +34,7 @@ from taut.llm.model import (
 from taut.llm.reading import count_calls, read_arguments
 from taut.llm.requesting import error_text
 from taut.llm.schemas import move_refs, rooted
-from taut.llm.signatures import signature
+from taut.llm.signatures import parameter_notes, signature
 
 __all__ = [
     "PLAIN",
@@ -50,6 +50,8 @@ Respond: TypeAlias = Callable[[ModelRequest, OnEvent], Awaitable[ModelResponse]]
 
 #: Characters of a tool's description that the list of tools shows.
 MAX_DESCRIPTION = 500
+#: And of what is said of a parameter.
+MAX_NOTE = 200
 
 
 class ActionOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,7 +230,7 @@ def _instructions(request: ModelRequest, tools: Sequence[ToolSpec], may_answer: 
         about = " ".join(tool.description.split())
         if len(about) > MAX_DESCRIPTION:
             about = about[:MAX_DESCRIPTION] + "..."
-        lines.append(f"- {tool.name}{signature(tool.input_schema)}{about and f': {about}'}")
+        lines.append(f"- {tool.name}{signature(tool.input_schema)}{_notes(tool)}{about and f': {about}'}")
     shown = '"..."' if request.output_schema is None else "..."
     if tools:
         lines.append('Reply with one JSON object. To use a tool: {"tool": "NAME", "arguments": {...}}')
@@ -237,6 +239,13 @@ def _instructions(request: ModelRequest, tools: Sequence[ToolSpec], may_answer: 
     else:
         lines.append(f'Reply with one JSON object: {{"answer": {shown}}}')
     return "\n".join(lines)
+
+
+def _notes(tool: ToolSpec) -> str:
+    """Return what is said of the tool's parameters."""
+    notes = parameter_notes(tool.input_schema).items()
+    said = "; ".join(f"{name}: {note[:MAX_NOTE]}{'...' * (len(note) > MAX_NOTE)}" for name, note in notes)
+    return said and f" [{said}]"
 
 
 def action_schema(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from taut.agent.search.catalogue import Catalogue, Finder, estimate_tokens, one_line
 from taut.agent.search.index import SEPARATOR, Embed, Field, Found, Ranking, ToolIndex
-from taut.agent.search.signature import signature
+from taut.llm.signatures import signature
 
 __all__ = [
     "SEPARATOR",

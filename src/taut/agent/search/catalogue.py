@@ -14,9 +14,9 @@ from typing import Protocol
 import msgspec
 
 from taut.agent.search.index import SEPARATOR, Found, ToolIndex
-from taut.agent.search.signature import parameter_notes, signature
 from taut.errors import ConfigError
 from taut.llm.model import ToolSpec
+from taut.llm.signatures import parameter_notes, signature
 
 __all__ = ["Catalogue", "Finder", "estimate_tokens", "one_line"]
 
