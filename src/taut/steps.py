@@ -75,6 +75,10 @@ class Steps(Protocol):
     def run_id(self) -> str:
         """The run that these are steps of."""
 
+    @property
+    def key(self) -> str:
+        """What tells this scope from all others there are."""
+
     async def step(
         self,
         name: str,
@@ -115,11 +119,14 @@ class Steps(Protocol):
         /,
         *args: Any,
         returns: Any,
+        timeout_s: float | None = None,
+        retry: Retry = ONCE,
         recover: Callable[[Exception], T] | None = None,
     ) -> T:
         """Return what ``await fn(steps, *args)`` returns, or has returned before; ``steps`` are its own.
 
-        Otherwise as `step`: while it has not ended, its own steps are what is recorded.
+        Otherwise as `step`: while it has not ended, its own steps are what is recorded, and another attempt goes on
+        from there.
         """
 
     def note(self, name: str, value: T, *, returns: Any) -> T:
@@ -139,13 +146,14 @@ class Journal(msgspec.Struct, kw_only=True):
     """What is known of a run: the results of its steps by key, the signals sent to it, those that it waits for.
 
     The results of steps that were run here are objects; those that were loaded are bytes until they are asked
-    for.
+    for. ``in_use``: a run goes on with it.
     """
 
     run_id: str
     records: dict[str, Any] = {}
     signals: dict[str, Any] = {}
     waiting: dict[str, float | None] = {}
+    in_use: bool = False
 
     def to_bytes(self) -> bytes:
         """Return the journal as bytes."""
@@ -234,6 +242,11 @@ class InProcess:
         return self._journal.run_id
 
     @property
+    def key(self) -> str:
+        """See `Steps`."""
+        return f"{self._journal.run_id}:{self._prefix.removesuffix('/')}"
+
+    @property
     def journal(self) -> Journal:
         """Where the steps are recorded."""
         return self._journal
@@ -275,41 +288,44 @@ class InProcess:
             known: T = self._recorded(key, returns)
             return known
         whole = f"{self._journal.run_id}:{key}"
+        value = await self._value(lambda: fn(whole, *args), timeout_s, retry, recover)
+        self._record(key, value)
+        return value
+
+    async def _value(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        timeout_s: float | None,
+        retry: Retry,
+        recover: Callable[[Exception], T] | None,
+    ) -> T:
         try:
             if timeout_s is None and retry.attempts == 1:
-                value = await fn(whole, *args)
-            else:
-                value = await self._attempts(whole, fn, args, timeout_s, retry)
+                return await attempt()
+            return await self._attempts(attempt, timeout_s, retry)
         except RunSuspended:
             raise
         except Exception as error:  # whoever asked for the step knows what its failure means
             if recover is None:
                 raise
-            value = recover(error)
-        self._record(key, value)
-        return value
+            return recover(error)
 
     async def _attempts(
-        self,
-        key: str,
-        fn: Callable[..., Awaitable[T]],
-        args: tuple[Any, ...],
-        timeout_s: float | None,
-        retry: Retry,
+        self, attempt: Callable[[], Awaitable[T]], timeout_s: float | None, retry: Retry
     ) -> T:
-        attempt = 1
+        count = 1
         while True:
             try:
                 async with asyncio.timeout(timeout_s):
-                    return await fn(key, *args)
+                    return await attempt()
             except RunSuspended:
                 raise
             except Exception as error:
-                pause_s = retry.pause_s(attempt, error, self._random.random())
+                pause_s = retry.pause_s(count, error, self._random.random())
                 if pause_s is None:
                     raise
             await asyncio.sleep(pause_s)
-            attempt += 1
+            count += 1
 
     async def sleep(self, seconds: float) -> None:
         """See `Steps`."""
@@ -347,6 +363,8 @@ class InProcess:
         /,
         *args: Any,
         returns: Any,
+        timeout_s: float | None = None,
+        retry: Retry = ONCE,
         recover: Callable[[Exception], T] | None = None,
     ) -> T:
         """See `Steps`."""
@@ -354,19 +372,18 @@ class InProcess:
         if key in self._journal.records:
             known: T = self._recorded(key, returns)
             return known
-        below = InProcess(self._journal, prefix=f"{key}/", clock=self._clock, source=self._random)
-        self._unfinished[key] = below
-        try:
-            value = await fn(below, *args)
-        except RunSuspended:
-            raise
-        except Exception as error:  # as in `step`
-            if recover is None:
-                raise
-            value = recover(error)
+
+        def attempt() -> Awaitable[T]:
+            below = InProcess(self._journal, prefix=f"{key}/", clock=self._clock, source=self._random)
+            before = self._unfinished.get(key)
+            if before is not None:
+                below._own, below._unfinished = before._own, before._unfinished
+            self._unfinished[key] = below
+            return fn(below, *args)
+
+        value = await self._value(attempt, timeout_s, retry, recover)
         self._record(key, value)
-        del self._unfinished[key]
-        below._forget()
+        self._unfinished.pop(key)._forget()
         return value
 
     def _record(self, key: str, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from agent.worlds import World, run
-from taut.agent import Agent, RunState, ToolPolicy
+from agent.worlds import World, run, until
+from taut.agent import Agent, BaseAgent, Budget, FunctionTool, Run, RunState, ToolPolicy
 from taut.agent import events as ev
 from taut.agent.state import MemoryCheckpointStore
 from taut.crypto import KeyRing, new_key
-from taut.errors import ConfigError
+from taut.errors import AgentError, AgentStateError, BudgetExceeded, ConfigError, ModelUnavailable
 from taut.llm.messages import ToolResult
 from taut.testing import KeyedModel, ScriptedModel, call
 
@@ -177,6 +178,171 @@ class TestNested:
         )
         outer = Agent("outer", model=ScriptedModel("Done."), tools=[other, inner])
         assert texts(run(outer.resume(state))) == ["other did it", "inner did it"]
+
+    def test_all_calls_below_are_counted_when_it_is_resumed(self) -> None:
+        def look() -> str:
+            return "seen"
+
+        def pay() -> str:
+            return "paid"
+
+        def build(*scripts: tuple[Any, ...]) -> Agent[Any]:
+            models = [ScriptedModel(*script) for script in scripts]
+            inner = Agent("inner", model=models[0], tools=[look])
+            policy = ToolPolicy(approve=("function:pay",))
+            middle = Agent("middle", model=models[1], tools=[inner, pay], policy=policy)
+            return Agent("outer", model=models[2], tools=[middle])
+
+        first = build(
+            (call("look"), call("look"), "seen twice"),
+            (call("inner", task="look"), call("pay")),
+            (call("middle", task="all of it"),),
+        )
+        state = elsewhere(run(first.run("Go")).state)
+        state.approve()
+        result = run(build((), ("all paid",), ("Done.",)).resume(state))
+        assert (result.tool_calls, result.usage.requests) == (5, 8)
+
+    def test_one_that_failed_waits_for_nothing_any_more(self) -> None:
+        def pay() -> str:
+            return "paid"
+
+        def build(inner_script: Any, outer_script: Any) -> Agent[Any]:
+            policy = ToolPolicy(approve=("function:pay",))
+            inner = Agent(
+                "inner",
+                model=ScriptedModel(*inner_script),
+                tools=[pay, FunctionTool(lambda: "x", name="look")],
+                policy=policy,
+                budget=Budget(tool_calls=1),
+            )
+            return Agent("outer", model=ScriptedModel(*outer_script), tools=[inner, pay], policy=policy)
+
+        heard: list[ev.Event] = []
+        calls = [call("pay"), call("look"), call("look")]
+        agent = build([calls], [call("inner", task="x"), call("pay")])
+        state = run(agent.run("Go", listener=heard.append)).state
+        assert [request.path for request in state.approvals] == ["outer"]
+        assert list(state.journal.waiting) == [state.approvals[0].id]
+        assert "approval withdrawn" in [event.topic for event in heard if isinstance(event, ev.Noted)]
+
+    def test_two_at_one_place_do_not_share_a_decision(self) -> None:
+        class Twice(BaseAgent[str]):
+            def members(self) -> Any:
+                return [inner]
+
+            async def work(self, run: Run[str]) -> str:
+                return "".join([(await run.child(inner, "x", place="here")).text for _ in range(2)])
+
+        world = World()
+        model = ScriptedModel(PAY, "one", PAY, "two")
+        inner = Agent("inner", model=model, servers={"world": world.app}, policy=APPROVE)
+        asked: list[str] = []
+        result = run(Twice("twice").run("Go", approver=lambda one: asked.append(one.id) or True))  # type: ignore[func-returns-value]
+        assert result.output == "onetwo"
+        assert len(set(asked)) == 2
+
+
+class TestResuming:
+    def test_a_state_is_resumed_once_at_a_time(self) -> None:
+        world = World()
+        agent = Agent(
+            "a",
+            model=ScriptedModel(call("world__hang"), "Done."),
+            servers={"world": world.app},
+            policy=ToolPolicy(approve=("*",)),
+        )
+
+        async def scenario() -> None:
+            state = (await agent.run("Go")).state
+            assert state is not None
+            state.approve()
+            first = asyncio.ensure_future(agent.resume(state))
+            await until(lambda: "hang" in world.done)
+            with pytest.raises(AgentStateError, match="a state that no run goes on from, got that of run"):
+                await agent.resume(state)
+            world.gate.set()
+            assert (await first).output == "Done."
+
+        run(scenario())
+        assert world.done == ["hang"]
+
+    def test_cancelled_it_can_be_resumed_from_the_same_state(self) -> None:
+        world = World()
+        calls = [call("world__add", a=1, b=2), call("world__hang")]
+        agent = Agent(
+            "a",
+            model=ScriptedModel(calls, "Done."),
+            servers={"world": world.app},
+            policy=ToolPolicy(approve=("*",)),
+        )
+
+        async def scenario() -> None:
+            state = (await agent.run("Go")).state
+            assert state is not None
+            state.approve()
+            first = asyncio.ensure_future(agent.resume(state))
+            await until(lambda: "hang" in world.done)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            world.gate.set()
+            assert (await agent.resume(state)).output == "Done."
+
+        run(scenario())
+        assert world.done == ["add 1 2", "hang", "cancelled", "hang"]
+
+    def test_the_budget_that_the_run_was_given_is_kept(self) -> None:
+        world = World()
+        agent = one(world, PAY, PAY, "Done.")
+        state = elsewhere(run(agent.run("Pay", budget=Budget(tool_calls=1))).state)
+        state.approve()
+        with pytest.raises(BudgetExceeded, match="tool_calls is 1") as caught:
+            run(agent.resume(state, approver=lambda _: True))
+        state = elsewhere(caught.value.result.state)
+        assert run(one(world, "Done.").resume(state, budget=Budget(tool_calls=2))).output == "Done."
+        assert world.done == ["pay Ada 7"] * 2
+
+    def test_an_exception_that_is_raised_again_has_the_result_of_its_run(self) -> None:
+        busy = ModelUnavailable("busy")
+        agent = Agent("a", model=ScriptedModel(busy, cycle=True))
+        for run_id in ("first", "second"):
+            with pytest.raises(ModelUnavailable) as caught:
+                run(agent.run("Go", run_id=run_id))
+            assert caught.value.result.run_id == run_id
+
+    def test_what_a_run_has_done_before_any_failure_is_kept(self) -> None:
+        class Broken:
+            name = "broken"
+
+            async def respond(self, request: Any, on_event: Any = None) -> Any:
+                raise RuntimeError("a mistake")
+
+            async def close(self) -> None:
+                pass
+
+        store = MemoryCheckpointStore()
+        with pytest.raises(RuntimeError, match="a mistake"):
+            run(Agent("a", model=Broken(), checkpoints=store).run("Go", run_id="r1"))
+        assert [(kept.run_id, kept.status) for kept in run(store.list())] == [("r1", "failed")]
+
+    def test_a_store_that_fails_takes_no_result_along(self, caplog: pytest.LogCaptureFixture) -> None:
+        class Full(MemoryCheckpointStore):
+            async def save(self, *args: Any, **options: Any) -> Any:
+                raise OSError("no room")
+
+            async def remove(self, run_id: str) -> None:
+                raise OSError("no room")
+
+        for script, status in (((PAY,), "suspended"), (("Done.",), "completed")):
+            with pytest.raises(AgentError, match=f"is {status}, but not kept: no room") as caught:
+                run(one(World(), *script, checkpoints=Full()).run("Pay"))
+            assert caught.value.result.status == status
+        assert caught.value.result.output == "Done."
+        with pytest.raises(ModelUnavailable) as failed:
+            run(one(World(), ModelUnavailable("busy"), checkpoints=Full()).run("Pay"))
+        assert failed.value.result.state is not None
+        assert "no room" in caplog.text
 
 
 class TestState:

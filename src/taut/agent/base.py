@@ -7,6 +7,7 @@ resumption, nesting and serving from here.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 import uuid
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from taut.agent.stream import RunStream
 
 __all__ = ["BaseAgent"]
+
+logger = logging.getLogger("taut.agent")
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -164,7 +167,8 @@ class BaseAgent(ABC, Generic[T]):
             suspended, and `resume` goes on from ``result.state``.
         :param listener: gets the events of the run and of all below it; `stream` has them as an iterator.
         :raises taut.errors.BudgetExceeded: a budget is used up; what there is, is in ``error.result``.
-        :raises taut.errors.AgentError: it ended without an output, for another reason.
+        :raises taut.errors.AgentError: it ended without an output, for another reason; or the checkpoint store has
+            failed: the result is in ``error.result`` then as well.
         :raises taut.errors.ModelError: the model cannot or will not answer; ``error.result.state`` can be resumed.
         :raises asyncio.CancelledError: the calling task was cancelled; open calls were cancelled at their servers.
         """
@@ -193,9 +197,12 @@ class BaseAgent(ABC, Generic[T]):
     ) -> RunResult[T]:
         """Take up a run where it ended: after a decision, with a larger budget, or once a model is back.
 
-        Steps that have been done are not done again. ``state`` is used up. Otherwise as `run`.
+        Steps that have been done are not done again. Otherwise as `run`; ``budget`` is in place of the one that the run
+        had. ``state`` goes along with the run: where that ends without a result, cancelled or by a mistake in
+        somebody's code, it can be taken up from there again.
 
-        :raises taut.errors.ConfigError: it is the state of another agent's run.
+        :raises taut.errors.ConfigError: it is the state of another agent's run, or of what the agent was before.
+        :raises taut.errors.AgentStateError: a run goes on from this state already.
         """
         if state.agent != self.name:
             raise ConfigError(f"Expected the state of a run of {self.name}, got one of {state.agent}")
@@ -206,7 +213,7 @@ class BaseAgent(ABC, Generic[T]):
                 state.task,
                 InProcess(state.journal),
                 root,
-                budget=budget,
+                budget=state.budget if budget is None else budget,
                 history=state.history,
                 session=state.session,
             )
@@ -245,19 +252,30 @@ class BaseAgent(ABC, Generic[T]):
     # -- one run
 
     async def _run_root(self, run: Run[T]) -> RunResult[T]:
+        journal = run.root.journal
+        if journal.in_use:
+            raise AgentStateError(
+                f"{self.name}: expected a state that no run goes on from, got that of run {journal.run_id}, which does"
+            )
+        journal.in_use = True
         try:
             output = await self.execute(run)
         except RunSuspended:
             result: RunResult[T] = self._result(run, "suspended")
             run.emit(events.Done(run.path, "suspended", None, run.meter.usage))
-            await self._keep(result)
-            return result
-        except (AgentError, ModelError) as error:
-            if error.result is None:
-                error.result = self._result(run, "failed")
-                await self._keep(error.result)
+        except Exception as error:  # whatever it is, the run can be taken up from what it has done
+            result = self._result(run, "failed")
+            if isinstance(error, (AgentError, ModelError)):
+                error.result = result
+            try:
+                await self._keep(result)
+            except AgentError:
+                logger.exception("the state of a failed run is lost")
             raise
-        result = self._result(run, "completed", output)
+        else:
+            result = self._result(run, "completed", output)
+        finally:
+            journal.in_use = False
         await self._keep(result)
         return result
 
@@ -336,6 +354,7 @@ class BaseAgent(ABC, Generic[T]):
                 history=tuple(run.history),
                 approvals=list(run.root.approvals.values()),
                 usage=run.meter.usage,
+                budget=None if run.meter.budget is self.budget else run.meter.budget,
             )
         return RunResult(
             run_id=run.steps.run_id,
@@ -349,7 +368,18 @@ class BaseAgent(ABC, Generic[T]):
         )
 
     async def _keep(self, result: RunResult[T]) -> None:
-        """Save the state of a run that has not ended well; forget it once it has."""
+        """Save the state of a run that has not ended well; forget it once it has.
+
+        :raises taut.errors.AgentError: the store has failed; the result is in it.
+        """
+        try:
+            await self._save(result)
+        except Exception as error:  # the border to a store that may be anybody's
+            failed = AgentError(f"{self.name}: run {result.run_id} is {result.status}, but not kept: {error}")
+            failed.result = result
+            raise failed from error
+
+    async def _save(self, result: RunResult[T]) -> None:
         if self._checkpoints is None:
             return
         if result.state is None:

@@ -51,12 +51,22 @@ class Meter:
         own = () if budget is None else (self,)
         self._limited: tuple[Meter, ...] = own if parent is None else own + parent._limited
 
-    def charge(self, usage: Usage) -> None:
-        """Count what a model has used."""
+    def charge(self, usage: Usage, tool_calls: int = 0) -> None:
+        """Count what a model has used, and calls that were made before."""
         meter: Meter | None = self
         while meter is not None:
             meter.usage = meter.usage + usage
+            meter.tool_calls += tool_calls
             meter = meter.parent
+
+    def owns(self, error: BudgetExceeded) -> bool:
+        """Whether it is the budget of this run that is used up, or that of one above."""
+        meter: Meter | None = self
+        while meter is not None:
+            if error.owner is meter:
+                return True
+            meter = meter.parent
+        return False
 
     def check(self) -> None:
         """Make sure that another request to a model is within every budget.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
+from taut.agent.budget import Budget
 from taut.errors import ConfigError
 from taut.llm.messages import Message, Part, ToolCall, Usage
 from taut.steps import Journal
@@ -47,7 +48,10 @@ class ApprovalRequest(Struct, frozen=True):
 
 
 class RunState(Struct, kw_only=True):
-    """A run that has not ended: what it was asked, what it has done, and what it waits for."""
+    """A run that has not ended: what it was asked, what it has done, and what it waits for.
+
+    ``budget`` is what the run was given in place of its agent's.
+    """
 
     agent: str
     task: tuple[Part, ...]
@@ -56,6 +60,7 @@ class RunState(Struct, kw_only=True):
     history: tuple[Message, ...] = ()
     approvals: list[ApprovalRequest] = []
     usage: Usage = Usage()
+    budget: Budget | None = None
 
     @property
     def run_id(self) -> str:
@@ -102,6 +107,7 @@ class RunState(Struct, kw_only=True):
             history=self.history,
             approvals=self.approvals,
             usage=self.usage,
+            budget=self.budget,
         )
         data = msgspec.msgpack.encode(stored)
         return data if keys is None else keys.seal(data, associated=ASSOCIATED)
@@ -129,6 +135,7 @@ class RunState(Struct, kw_only=True):
             history=stored.history,
             approvals=stored.approvals,
             usage=stored.usage,
+            budget=stored.budget,
         )
 
 
@@ -141,6 +148,7 @@ class _Stored(Struct, kw_only=True):
     history: tuple[Message, ...]
     approvals: list[ApprovalRequest]
     usage: Usage
+    budget: Budget | None = None
 
 
 class RunResult(Struct, Generic[T], kw_only=True):

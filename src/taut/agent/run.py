@@ -7,6 +7,7 @@ What all runs of one tree share is its `Root`.
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -93,6 +94,7 @@ class Run(Generic[T]):
 
     __slots__ = (
         "_below",
+        "_places",
         "agent",
         "depth",
         "history",
@@ -139,7 +141,9 @@ class Run(Generic[T]):
         self.messages: list[Message] = []
         #: The span of the run above, then its own.
         self.span: Span | None = None if above is None else above.span
+        #: How many runs below it have been asked for without a place, and with each.
         self._below = 0
+        self._places: dict[str, int] = {}
 
     @property
     def text(self) -> str:
@@ -200,20 +204,36 @@ class Run(Generic[T]):
         if place is None:
             self._below += 1
             place = str(self._below)
-        return f"{place}.{agent.name}"
+        name = f"{place}.{agent.name}"
+        count = self._places[name] = self._places.get(name, 0) + 1
+        # The second one at a place must not take the decisions of the first.
+        return name if count == 1 else f"{name}~{count}"
 
     async def _settle(self, *child: Any) -> RunResult[Any] | Failure:
         result = await self._child(*child, settle=True)
         return Failure(result.agent, str(result.output)) if result.status == "failed" else result
 
-    def _is_ours(self, error: BudgetExceeded) -> bool:
-        """Whether it is the budget of this run, or of one above."""
-        meter: Meter | None = self.meter
-        while meter is not None:
-            if error.owner is meter:
-                return True
-            meter = meter.parent
-        return False
+    def within_call(self, place: str, steps: Steps, meter: Meter) -> Run[T]:
+        """Return this run as a call at ``place`` has it: with steps, places and a meter of its own, so that runs below
+        it are counted from one for each call, and what they use is recorded with the call.
+        """
+        run = copy.copy(self)
+        run.steps, run.meter = steps, meter
+        run.key = f"{self.key}/{place}"
+        run._below, run._places = 0, {}
+        return run
+
+    def withdraw(self, place: str = "") -> None:
+        """Take back the questions of the runs below this one whose places begin with ``place``: nobody needs the
+        answers any more.
+        """
+        self._withdraw(f"approval:{self.key}/{place}")
+
+    def _withdraw(self, *prefixes: str) -> None:
+        for signal in [one for one in self.root.approvals if one.startswith(prefixes)]:
+            del self.root.approvals[signal]
+            self.root.journal.waiting.pop(signal, None)
+            self.note("approval withdrawn", signal)
 
     async def _child(
         self,
@@ -231,6 +251,7 @@ class Run(Generic[T]):
                 "does an agent call itself?"
             )
         ran: list[Run[Any]] = []
+        key = f"{self.key}/{name}"
 
         async def execute(steps: Steps) -> Ended:
             run = Run(
@@ -239,7 +260,7 @@ class Run(Generic[T]):
                 steps,
                 self.root,
                 above=self,
-                key=f"{self.key}/{name}",
+                key=key,
                 history=history,
                 tools=tools,
             )
@@ -248,7 +269,7 @@ class Run(Generic[T]):
             return Ended(output, tuple(run.messages), run.meter.usage, run.meter.tool_calls)
 
         def recover(error: Exception) -> Ended:
-            if not settle or (isinstance(error, BudgetExceeded) and self._is_ours(error)):
+            if not settle or (isinstance(error, BudgetExceeded) and self.meter.owns(error)):
                 raise error
             if not isinstance(error, (TautError, OSError, TimeoutError)):
                 raise error  # a mistake in somebody's code is not the failure of a branch
@@ -258,9 +279,10 @@ class Run(Generic[T]):
         ended = await self.steps.child(name, execute, returns=Ended, recover=recover)
         output = ended.output
         if not ran:  # it ended before, in another process perhaps
-            self.meter.charge(ended.usage)
-            self.meter.tool_calls += ended.tool_calls
+            self.meter.charge(ended.usage, ended.tool_calls)
             output = agent.restored(output) if ended.error is None else None
+        if self.root.approvals:  # one that failed may have left some
+            self._withdraw(f"approval:{key}:", f"approval:{key}/")
         if ended.error is not None:
             return RunResult(run_id=self.steps.run_id, agent=agent.name, status="failed", output=ended.error)
         return RunResult(
