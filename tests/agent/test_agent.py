@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any, Literal
 
 import msgspec
 import pytest
 
 from agent.worlds import World, run
-from taut.agent import Agent, AgentTool, Budget, FunctionTool, RunResult, ToolContext
+from taut.agent import Agent, AgentTool, Budget, FunctionTool, RunResult, RunState, ToolContext, ToolPolicy
 from taut.agent import events as ev
 from taut.errors import AgentError, ConfigError, ModelRefused, ModelUnavailable, OutputInvalid
 from taut.llm.messages import Message, ToolResult, assistant, user
@@ -184,6 +185,84 @@ class TestFunctions:
         assert "hunter2" not in failed.text
         assert "hunter2" in caplog.text
 
+    def test_what_it_waited_for_was_cancelled_not_the_run(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def impatient() -> None:
+            waiting = asyncio.ensure_future(asyncio.Event().wait())
+            waiting.cancel()
+            await waiting
+
+        result = run(agent([call("impatient")], "Done.", tools=[impatient]).run("Go"))
+        assert "impatient failed with RuntimeError" in results_of(result)[0].text
+        assert "impatient was cancelled from inside" in caplog.text
+
+    def test_a_function_may_return_anything_that_can_be_waited_for(self) -> None:
+        def soon() -> Any:
+            return asyncio.ensure_future(asyncio.sleep(0, "later"))
+
+        assert results_of(run(agent(call("soon"), "Done.", tools=[soon]).run("Go")))[0].content == "later"
+
+    def test_what_a_thread_tells_is_heard_in_the_thread_of_the_loop(self) -> None:
+        threads: list[tuple[float, int]] = []
+        contexts: list[ToolContext] = []
+
+        def work(context: ToolContext) -> str:
+            contexts.append(context)
+            for n in range(3):
+                context.progress(n)
+            return "done"
+
+        def hear(event: ev.Event) -> None:
+            if isinstance(event, ev.ToolProgress):
+                threads.append((event.progress, threading.get_ident()))
+            if isinstance(event, ev.ToolReturned):
+                contexts[0].progress(4)  # too late
+
+        run(agent(call("work"), "Done.", tools=[FunctionTool(work, thread=True)]).run("Go", listener=hear))
+        assert threads == [(n, threading.get_ident()) for n in range(3)]
+        contexts[0].progress(5)  # the loop is closed
+
+    def test_a_thread_that_outlives_its_call_is_not_heard(self) -> None:
+        begun, may_end = threading.Event(), threading.Event()
+        heard: list[ev.Event] = []
+
+        def work(context: ToolContext) -> str:
+            begun.set()
+            assert may_end.wait(10)
+            context.progress(1)
+            return "too late"
+
+        async def scenario() -> None:
+            one = agent(call("work"), tools=[FunctionTool(work, thread=True)])
+            going = asyncio.ensure_future(one.run("Go", listener=heard.append))
+            await asyncio.to_thread(begun.wait, 10)
+            going.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await going
+            may_end.set()
+            await asyncio.get_running_loop().shutdown_default_executor()
+
+        run(scenario())
+        assert not [event for event in heard if isinstance(event, ev.ToolProgress)]
+
+    @pytest.mark.parametrize("thread", [False, True])
+    def test_an_iterator_that_is_over_is_a_failed_call(self, thread: bool) -> None:
+        def first() -> str:
+            return next(iter(()))
+
+        one = agent(call("first"), "Done.", tools=[FunctionTool(first, thread=thread)])
+        assert "first failed with RuntimeError" in results_of(run(one.run("Go")))[0].text
+
+    @pytest.mark.parametrize("value", ["a\udcffb", ["a\udcffb"]])
+    def test_text_that_is_no_unicode_can_be_kept_and_sent(self, value: Any) -> None:
+        tools = [FunctionTool(lambda: value, name="f"), FunctionTool(lambda: "x", name="pay")]
+        one = agent(call("f"), call("pay"), tools=tools, policy=ToolPolicy(approve=("function:pay",)))
+        state = run(one.run("Go")).state
+        assert state is not None
+        state = RunState.from_bytes(state.to_bytes())
+        state.approve()
+        done = run(agent("Done.", tools=tools, policy=ToolPolicy(approve=("function:pay",))).resume(state))
+        assert results_of(done)[0].text in ("a?b", r"['a\udcffb']")
+
     def test_two_tools_of_one_name_are_refused(self) -> None:
         with pytest.raises(ConfigError, match="different names, got 'double'"):
             agent("x", tools=[double, double])
@@ -218,6 +297,57 @@ class TestServers:
                 assert one._supplies
 
         run(scenario())
+
+
+class TestToolsThatRunAgents:
+    """What a function does in the run that its context has is done once, and counted, however often it is taken up."""
+
+    policy = ToolPolicy(approve=("function:pay",))
+
+    def build(self, *script: Any) -> Agent[Any]:
+        def answer(request: ModelRequest) -> str:
+            return f"an answer to {request.messages[-1].text}"
+
+        inner = Agent("inner", model=FunctionModel(answer))
+
+        async def ask(what: str, context: ToolContext) -> str:
+            both = await context.run.gather([context.run.child(inner, f"{what} {n}") for n in (1, 2)])
+            return f"{both[0].text}, {both[1].text}, {context.run.steps.uuid()}"
+
+        tools = [ask, FunctionTool(lambda: "paid", name="pay")]
+        return agent(*script, tools=tools, policy=self.policy)
+
+    def test_calls_that_are_made_later_are_others(self) -> None:
+        state = run(self.build(call("ask", what="tea"), call("pay")).run("Go")).state
+        assert state is not None
+        assert len(state.journal.records) == 3
+        state = RunState.from_bytes(state.to_bytes())
+        state.approve()
+        result = run(self.build(call("ask", what="cup"), "Done.").resume(state))
+        tea, paid, cup = (part.text for part in results_of(result))
+        assert tea.startswith("an answer to tea 1, an answer to tea 2, ")
+        assert paid == "paid"
+        assert cup.startswith("an answer to cup 1, an answer to cup 2, ")
+        assert tea[-36:] != cup[-36:]
+
+    def test_what_they_used_is_counted_when_they_are_not_called_again(self) -> None:
+        state = run(self.build(call("ask", what="tea"), call("pay")).run("Go")).state
+        assert state is not None
+        used = state.usage
+        state = RunState.from_bytes(state.to_bytes())
+        state.approve()
+        result = run(self.build("Done.").resume(state))
+        assert used.requests == 4
+        assert (result.usage.requests, result.tool_calls) == (5, 2)
+
+    def test_the_budget_of_an_agent_below_is_not_that_of_the_run(self) -> None:
+        inner = Agent("inner", model=ScriptedModel("x"), budget=Budget(model_calls=0))
+
+        async def ask(context: ToolContext) -> str:
+            return (await context.run.child(inner, "x")).text
+
+        result = run(agent(call("ask"), "Done.", tools=[ask]).run("Go"))
+        assert "ask failed: Budget exceeded by calc/inner: model_calls is 0" in results_of(result)[0].text
 
 
 class TestOutput:
@@ -297,6 +427,22 @@ class TestAgentsAsTools:
         result = run(outer.run("Go"))
         assert "model_calls is 2" in results_of(result)[0].text
         assert result.usage.requests == 4
+
+    def test_a_call_that_is_done_is_not_told_of_again(self) -> None:
+        policy = ToolPolicy(approve=("function:pay",))
+
+        def build(inner_script: list[str], *script: Any) -> Agent[Any]:
+            inner = Agent("inner", model=ScriptedModel(*inner_script))
+            return agent(*script, tools=[inner, FunctionTool(lambda: "paid", name="pay")], policy=policy)
+
+        state = run(build(["yes"], call("inner", task="x"), call("pay")).run("Go")).state
+        assert state is not None
+        state = RunState.from_bytes(state.to_bytes())
+        state.approve()
+        heard: list[ev.Event] = []
+        run(build([], "Done.").resume(state, listener=heard.append))
+        told = [event for event in heard if isinstance(event, ev.ToolCalled | ev.ToolReturned)]
+        assert [type(event) for event in told] == [ev.ToolCalled, ev.ToolReturned]
 
     def test_one_may_have_another_name(self) -> None:
         inner = Agent("inner", model=ScriptedModel("yes"))

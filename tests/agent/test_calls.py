@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -10,18 +12,37 @@ import pytest
 
 from agent.worlds import World, run
 from taut import Server, models
-from taut.agent import Agent, Budget, Decision, FilePins, FunctionTool, MemoryPins, RunResult, ToolPolicy
+from taut.agent import (
+    Agent,
+    Budget,
+    Decision,
+    FilePins,
+    FunctionTool,
+    MemoryPins,
+    Run,
+    RunResult,
+    RunState,
+    ToolContext,
+    ToolPolicy,
+)
 from taut.agent import events as ev
+from taut.agent.known import KnownResults
+from taut.agent.long_results import LongResults
 from taut.agent.path import CallPath
 from taut.agent.pins import digest
 from taut.agent.result import ApprovalRequest
+from taut.agent.run import Root
 from taut.agent.state import MemoryBlobStore
+from taut.agent.tools import Call
 from taut.client.pool import ServerPool
 from taut.errors import BudgetExceeded, ConfigError, ToolError, TransportError
 from taut.llm.messages import Image, Text, ToolCall, ToolResult
-from taut.testing import ScriptedModel, call
+from taut.steps import InProcess, Journal
+from taut.testing import FunctionModel, ScriptedModel, call
 
-BELOW = 1e-9
+NO_RUN: Run[Any] = Run(
+    Agent("none", model=ScriptedModel()), (), InProcess(Journal(run_id="r")), Root(Journal(run_id="r"))
+)
 
 
 def agent(*script: Any, world: World | None = None, **options: Any) -> Agent[Any]:
@@ -167,16 +188,61 @@ class TestAttempts:
             assert len(tried) == attempts
             assert "cannot be reached" in results_of(result)[0].text
 
-    def test_a_failure_of_the_tool_itself_is_not_tried_again(self) -> None:
+    @pytest.mark.parametrize(
+        "error", [ToolError("wrong"), FileNotFoundError("no such file"), ValueError("no")]
+    )
+    def test_a_failure_of_the_tool_itself_is_not_tried_again(self, error: Exception) -> None:
         tried = []
 
         def wrong() -> str:
             tried.append(1)
-            raise ToolError("wrong")
+            raise error
 
         tool = FunctionTool(wrong, idempotent=True)
-        run(agent(call("wrong"), "Done.", tools=[tool]).run("Go"))
+        policy = ToolPolicy(retry_initial_s=0)
+        run(agent(call("wrong"), "Done.", tools=[tool], policy=policy).run("Go"))
         assert len(tried) == 1
+
+    def test_a_function_with_its_context_is_tried_again_and_goes_on_where_it_was(self) -> None:
+        inner = Agent("inner", model=ScriptedModel("yes"))
+        tried = []
+
+        async def ask(context: ToolContext) -> str:
+            answer = await context.run.child(inner, "x")
+            tried.append(context.key)
+            if len(tried) == 1:
+                raise TransportError("lost")
+            return answer.text
+
+        tool = FunctionTool(ask, idempotent=True)
+        policy = ToolPolicy(retry_initial_s=0)
+        result = run(agent(call("ask"), "Done.", tools=[tool], policy=policy).run("Go", run_id="r1"))
+        assert results_of(result)[0].text == "yes"
+        assert tried == ["r1:1.0.ask#1"] * 2
+
+    def test_an_agent_that_takes_too_long_is_a_failed_call(self) -> None:
+        ended = []
+
+        async def hang() -> str:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(True)
+            return ""
+
+        inner = Agent("inner", model=ScriptedModel(call("hang")), tools=[hang])
+        policy = ToolPolicy(timeouts_s={"agent:inner": 0.01})
+        result = run(agent(call("inner", task="x"), "Done.", tools=[inner], policy=policy).run("Go"))
+        assert "inner did not answer within 0.01 s" in results_of(result)[0].text
+        assert ended == [True]
+        assert result.usage.requests == 3
+
+    def test_without_a_limit_a_server_has_the_time_that_its_client_gives_it(self) -> None:
+        world = World()
+        pool = ServerPool({"world": world.app}, client_options={"timeout_s": 0.01})
+        model = ScriptedModel(call("world__hang"), "Done.")
+        one = Agent("calc", model=model, servers=["world"], pool=pool)
+        assert "did not answer within 0.01 s" in results_of(run(one.run("Go")))[0].text
 
 
 class TestParallel:
@@ -222,6 +288,27 @@ class TestParallel:
         results = results_of(run(one.run("Go")))
         assert [result.is_error for result in results] == [False, False, False, True, True]
 
+    def test_where_there_is_no_budget_for_all_those_for_which_there_is_are_made(self) -> None:
+        log: list[str] = []
+
+        async def pay(to: str) -> str:
+            log.append(f"begun {to}")
+            for _ in range(5):
+                await asyncio.sleep(0)
+            log.append(f"paid {to}")
+            return "paid"
+
+        def payer(*script: Any, calls: int) -> Agent[Any]:
+            return agent(*script, tools=[pay], budget=Budget(tool_calls=calls))
+
+        first = payer([call("pay", to=name) for name in ("Ada", "Bob", "Eve")], calls=2)
+        with pytest.raises(BudgetExceeded) as caught:
+            run(first.run("Go"))
+        assert log == ["begun Ada", "begun Bob", "paid Ada", "paid Bob"]
+        state = RunState.from_bytes(caught.value.result.state.to_bytes())
+        run(payer("Done.", calls=3).resume(state))
+        assert log[4:] == ["begun Eve", "paid Eve"]
+
 
 class TestLongResults:
     def test_one_that_is_too_long_is_cut_with_a_note(self) -> None:
@@ -252,6 +339,54 @@ class TestLongResults:
         )
         assert results_of(run(one.run("Go")))[1].text == whole[100:110]
 
+    def test_no_character_is_cut_and_the_end_can_be_reached(self) -> None:
+        whole = "".join(f"{n} é漢😀 " for n in range(3_000))
+        read: list[str] = []
+
+        def read_on(request: Any) -> Any:
+            text = request.messages[-1].content[0].text
+            found = re.search(r"offset=(\d+)", text)
+            if "[cut:" not in text:
+                read.append(text.partition("\n[read on")[0])
+            if found is None:
+                return "Done."
+            blob = re.search(r'id="(\w+)"', request.messages[2].content[0].text)
+            assert blob is not None
+            return call("read_result", id=blob[1], offset=int(found[1]))
+
+        one = Agent(
+            "calc",
+            model=FunctionModel(lambda request: read_on(request) if len(request.messages) > 1 else call("f")),
+            tools=[FunctionTool(lambda: whole, name="f")],
+            policy=ToolPolicy(max_result_chars=7_001),
+            blobs=MemoryBlobStore(),
+        )
+        assert run(one.run("Go")).output == "Done."
+        assert whole[:7_001] + "".join(read) == whole
+        assert max(map(len, read)) <= 7_001
+
+    def test_a_part_that_begins_inside_a_character_begins_behind_it(self) -> None:
+        async def scenario() -> None:
+            blobs = MemoryBlobStore()
+            blob = await blobs.put("é漢😀x".encode())
+            reader = LongResults(blobs).reader(None)
+            assert isinstance(reader, FunctionTool)
+
+            async def read(offset: int, length: int) -> str:
+                arguments = {"id": blob.id, "offset": offset, "length": length}
+                made = Call(ToolCall("1", "read_result", arguments), NO_RUN, "", timeout_s=None, replay=True)
+                return (await reader.call("", made)).text
+
+            assert [await read(offset, 1) for offset in range(11)] == [
+                *("é", ""),
+                *("漢", "", ""),
+                *("😀", "", "", ""),
+                *("x", ""),
+            ]
+            assert await read(1, 100) == "漢😀x"
+
+        run(scenario())
+
     def test_images_stay_whole(self) -> None:
         image = Image("aGk=", "image/png")
         one = agent(
@@ -278,7 +413,9 @@ class TestCache:
             world=world,
             policy=ToolPolicy(cache_s={"world:add": 60}),
         )
-        one._path = CallPath(max_parallel=10, max_calls=10, clock=lambda: now[0])
+        one._path = CallPath(
+            max_parallel=10, max_calls=10, known=KnownResults(lambda: now[0]), long_results=LongResults(None)
+        )
         heard: list[ev.Event] = []
 
         def listen(event: ev.Event) -> None:
@@ -302,6 +439,64 @@ class TestCache:
         )
         run(one.run("Go"))
         assert world.done == ["fail", "fail"]
+
+    def test_a_known_result_is_told_of_once(self) -> None:
+        heard: list[ev.Event] = []
+        policy = ToolPolicy(cache_s={"*": 60}, approve=("function:pay",))
+        tools = [FunctionTool(lambda: "x", name="f"), FunctionTool(lambda: "paid", name="pay")]
+        first = agent(call("f"), call("f"), call("pay"), tools=tools, policy=policy)
+        state = run(first.run("Go", listener=heard.append)).state
+        told = [event.result.call_id for event in heard if isinstance(event, ev.ToolReturned)]
+        assert len(set(told)) == 2
+        heard.clear()
+        state = RunState.from_bytes(state.to_bytes())
+        state.approve()
+        run(agent("Done.", tools=tools, policy=policy).resume(state, listener=heard.append))
+        assert [event.result.text for event in heard if isinstance(event, ev.ToolReturned)] == ["paid"]
+
+    def test_what_a_run_was_told_long_ago_is_not_new(self) -> None:
+        made: list[int] = []
+
+        def count() -> int:
+            made.append(1)
+            return len(made)
+
+        policy = ToolPolicy(cache_s={"function:count": 60}, approve=("function:pay",))
+        tools = [count, FunctionTool(lambda: "paid", name="pay")]
+        state = run(agent(call("count"), call("pay"), tools=tools, policy=policy).run("Go")).state
+        state = RunState.from_bytes(state.to_bytes())
+        state.approve()
+        later = agent("Done.", call("count"), "Done.", tools=tools, policy=policy)
+        assert [part.text for part in results_of(run(later.resume(state)))] == ["1", "paid"]
+        assert [part.text for part in results_of(run(later.run("Go")))] == ["2"]
+
+    def test_what_depends_on_the_run_is_not_for_another_one(self) -> None:
+        def who(context: ToolContext) -> str:
+            return str(context.deps)
+
+        inner = Agent("inner", model=ScriptedModel("one", "two"))
+        one = Agent(
+            "calc",
+            model=ScriptedModel([call("who"), call("inner", task="x")], "Done.", cycle=True),
+            tools=[who, inner],
+            policy=ToolPolicy(cache_s={"*": 60}),
+        )
+        assert [part.text for part in results_of(run(one.run("Go", deps="Ada")))] == ["Ada", "one"]
+        assert [part.text for part in results_of(run(one.run("Go", deps="Eve")))] == ["Eve", "two"]
+
+    def test_it_may_be_used_from_many_threads(self) -> None:
+        known = KnownResults()
+
+        def use(thread: int) -> None:
+            for n in range(2_000):
+                made = ToolCall("1", "f", {"n": n % 1_500, "thread": thread % 2})
+                known.put("f", made, ToolResult("1", "f", "x"), 60)
+                known.get("f", made)
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(use, range(4)))
+        known.put("f", ToolCall("1", "f", {"a": 1, "b": 2}), ToolResult("1", "f", "x"), 60)
+        assert known.get("f", ToolCall("2", "f", {"b": 2, "a": 1})) == ToolResult("2", "f", "x")
 
 
 class TestPins:
@@ -407,6 +602,29 @@ def test_arguments_that_are_no_json_are_told_to_the_model() -> None:
     broken = ToolCall("1", "f", {}, malformed='{"n": ')
     one = agent([broken], "Done.", tools=[FunctionTool(lambda n: n, name="f")])
     assert 'expected a JSON object, got {"n": ' in results_of(run(one.run("Go")))[0].text
+
+
+def test_a_call_that_was_made_stays_made_when_its_tool_is_gone() -> None:
+    policy = ToolPolicy(approve=("function:pay",))
+    pay, look = (FunctionTool(lambda: "done", name=name) for name in ("pay", "look"))
+    state = run(agent(call("look"), call("pay"), tools=[look, pay], policy=policy).run("Go")).state
+    state = RunState.from_bytes(state.to_bytes())
+    state.approve()
+    result = run(agent("Done.", tools=[pay], policy=policy).resume(state))
+    assert [part.text for part in results_of(result)] == ["done", "done"]
+
+
+@pytest.mark.parametrize("name", ["function", "agent", "a:b"])
+def test_servers_whose_tools_would_pass_for_others_are_refused(name: str) -> None:
+    """A server called ``function`` would be trusted as functions are."""
+    with pytest.raises(ConfigError, match="Expected a server's name without ':'"):
+        Agent("calc", model=ScriptedModel("x"), servers={name: World().app})
+
+
+def test_names_that_models_do_not_take_are_refused() -> None:
+    for tool in (lambda: 1, FunctionTool(lambda: 1, name="a b"), FunctionTool(lambda: 1, name="x" * 65)):
+        with pytest.raises(ConfigError, match="Expected a tool's name of at most 64 letters"):
+            agent("x", tools=[tool])
 
 
 def test_tools_that_change_are_seen_in_the_next_step() -> None:

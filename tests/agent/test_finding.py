@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -110,6 +111,63 @@ def test_what_was_found_is_there_after_a_suspension() -> None:
     result = run(build(second).resume(state))
     assert results_of(result)[1] == "archive invoice 7"
     assert "office__archive_invoice" in names(second, 0)
+
+
+def test_what_was_found_beside_a_call_that_waits_is_there_afterwards() -> None:
+    def build(model: ScriptedModel) -> Agent[Any]:
+        policy = ToolPolicy(approve=("function:local",))
+        return Agent(
+            "a", model=model, servers={"office": shop()}, tools=[local], search=ToolSearch(), policy=policy
+        )
+
+    first = ScriptedModel([call("find_tools", query="archive an invoice"), call("local")])
+    state = RunState.from_bytes(run(build(first).run("Go")).state.to_bytes())
+    state.approve()
+    second = ScriptedModel("Done.")
+    run(build(second).resume(state))
+    assert "office__archive_invoice" in names(second, 0)
+
+
+def test_no_filter_hides_the_search_of_what_is_hidden() -> None:
+    for policy, is_there in (
+        (ToolPolicy(allow=("office:*",)), True),
+        (ToolPolicy(deny=("find_tools",)), False),
+    ):
+        model = ScriptedModel("Done.")
+        servers = {"office": shop()}
+        run(Agent("a", model=model, servers=servers, search=ToolSearch(), policy=policy).run("Go"))
+        assert ("find_tools" in names(model, 0)) is is_there
+
+
+def test_what_was_found_is_found_again_whatever_the_cache_knows() -> None:
+    model = ScriptedModel(call("find_tools", query="archive an invoice"), "Done.", cycle=True)
+    policy = ToolPolicy(cache_s={"*": 60})
+    agent = Agent("a", model=model, servers={"office": shop()}, search=ToolSearch(), policy=policy)
+    for place in (1, 3):
+        run(agent.run("Go"))
+        assert "office__archive_invoice" in names(model, place)
+
+
+def test_fewer_tools_than_before_need_no_overview() -> None:
+    app = shop()
+
+    def answer(request: Any) -> Any:
+        for noun in NOUNS:
+            for verb in VERBS[1:]:
+                app.tools.remove(f"{verb}_{noun}")
+        return call("wait")
+
+    async def wait() -> str:
+        for _ in range(50):  # until the agent has heard of it
+            await asyncio.sleep(0)
+        return "x"
+
+    model = ScriptedModel(answer, "Done.")
+    search = ToolSearch(overview_chars=1_000)
+    run(Agent("a", model=model, servers={"office": app}, tools=[wait], search=search).run("Go"))
+    assert "office__open_ticket" in model.requests[0].instructions
+    assert [len(names(model, place)) for place in (0, -1)] == [2, 6]
+    assert model.requests[-1].instructions == ""
 
 
 def test_the_index_is_made_once_for_many_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from agent.worlds import run
 from taut.agent import Agent, RunState, ToolPolicy
+from taut.agent.memory import Memory
 from taut.agent.state import Compaction, MemoryConversationStore
 from taut.llm.messages import Usage, assistant, user
-from taut.llm.model import ModelResponse
+from taut.llm.model import ModelResponse, ModelSettings
 from taut.testing import ScriptedModel, call
 
 
@@ -113,12 +114,12 @@ def lambda_tool() -> Any:
 def test_what_is_remembered_twice_is_kept_once() -> None:
     """The process may die after the store has it and before that is recorded."""
     store = MemoryConversationStore()
-    agent = one(ScriptedModel("one"), store)
+    memory = Memory(store, None, ModelSettings())
     messages = [user("first"), assistant("one")]
 
     async def twice() -> None:
-        await agent._remember("", "s", messages, 0)
-        await agent._remember("", "s", messages, 0)
+        await memory.remember("", "s", messages, 0)
+        await memory.remember("", "s", messages, 0)
 
     run(twice())
     assert run(store.load("s")) == messages

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
-from msgspec import Struct
 
 from taut.agent import events
 from taut.agent.base import BaseAgent
 from taut.agent.budget import Budget
+from taut.agent.known import KnownResults
+from taut.agent.long_results import LongResults
+from taut.agent.memory import Memory
+from taut.agent.offer import Offer
 from taut.agent.output import OutputType
 from taut.agent.path import CallPath
 from taut.agent.policy import ToolPolicy
 from taut.agent.run import Run
 from taut.agent.supply import ToolSupply
 from taut.agent.toolbox import Toolbox
-from taut.agent.tools import AgentTool, FunctionTool, Tool, tool_of
-from taut.errors import ConfigError, OutputInvalid, ToolError
-from taut.llm.messages import Message, Usage, tool_results, user
+from taut.agent.tools import AgentTool, tool_of
+from taut.errors import ConfigError, OutputInvalid
+from taut.llm.messages import tool_results, user
 from taut.llm.model import (
     Model,
     ModelEvent,
@@ -34,13 +37,12 @@ from taut.llm.model import (
     Restarted,
     TextDelta,
     ThinkingDelta,
-    ToolSpec,
     ignore,
 )
 from taut.telemetry.hooks import Tracer
 
 if TYPE_CHECKING:
-    from taut.agent.finding import FindTools, ToolSearch
+    from taut.agent.finding import ToolSearch
     from taut.agent.pins import Pins
     from taut.agent.state.blobs import BlobStore
     from taut.agent.state.checkpoints import CheckpointStore
@@ -62,8 +64,8 @@ else:
 
 #: What an agent is told, as text or as a function of what the run was given as ``deps``.
 Instructions: TypeAlias = "str | Callable[[Any], str]"
-#: How much one read of a cut result returns at most, in bytes.
-READ_BYTES = 20_000
+#: Where tools are from that no server has.
+RESERVED = ("agent", "function", "handoff")
 #: Requests to the model in one run of an agent without a budget.
 MODEL_CALLS = 50
 
@@ -137,16 +139,19 @@ class Agent(BaseAgent[T]):
         self._policy = ToolPolicy() if policy is None else policy
         self._pins = pins
         self._search = search
-        self._memory = memory
-        self._compaction = compaction
-        self._blobs = blobs
+        self._memory = Memory(memory, compaction, self._settings)
         self._eager = start_servers == "eagerly"
         self._pool, self._servers = _pool_of(servers, pool)
         self._tools = [tool_of(one, BaseAgent) for one in tools]
-        if blobs is not None:
-            self._tools.append(_reading(blobs))
+        long_results = LongResults(blobs)
+        reader = long_results.reader(self._policy.max_result_chars)
+        if reader is not None:
+            self._tools.append(reader)
         self._path = CallPath(
-            max_parallel=self._policy.max_parallel, max_calls=self._policy.max_calls, blobs=blobs
+            max_parallel=self._policy.max_parallel,
+            max_calls=self._policy.max_calls,
+            known=KnownResults(),
+            long_results=long_results,
         )
         #: The tools, in each event loop that the agent is ready in.
         self._supplies: dict[asyncio.AbstractEventLoop, ToolSupply] = {}
@@ -178,27 +183,34 @@ class Agent(BaseAgent[T]):
         supply = ToolSupply(
             self._tools, self._policy, pool=self._pool, servers=self._servers, pins=self._pins
         )
-        self._supplies[asyncio.get_running_loop()] = supply
+        with self._lock:
+            for gone in [loop for loop in self._supplies if loop.is_closed()]:
+                del self._supplies[gone]
+            self._supplies[asyncio.get_running_loop()] = supply
         if self._eager:
             await supply.toolbox(_unheard)
 
     async def close(self) -> None:
-        """Give back what `open` has taken; close what is this agent's own."""
-        supply = self._supplies.pop(asyncio.get_running_loop(), None)
-        if supply is not None:
-            await supply.close()
-        if not self._supplies and self._owns_model:
-            await self.model.close()
+        """Give back what `open` has taken; close what is this agent's own, once no event loop needs it."""
+        with self._lock:
+            supply = self._supplies.pop(asyncio.get_running_loop(), None)
+        try:
+            if supply is not None:
+                await supply.close()
+        finally:
+            if not self._supplies and self._owns_model:
+                await self.model.close()
 
     # -- the loop
 
     async def work(self, run: Run[T]) -> T:
         """See `BaseAgent`."""
-        conversation, recalled = await self._begin(run)
+        conversation, recalled = await self._memory.begin(run, self.model)
         instructions = self._told(run)
-        offer = _Offer(run, self._policy, self._search)
+        offer = Offer(run, self._policy, self._search)
         supply = self._supplies[asyncio.get_running_loop()]
         repairs = step = 0
+        output: Any
         while True:
             step += 1
             run.meter.check()
@@ -221,11 +233,11 @@ class Agent(BaseAgent[T]):
             if calls:
                 results = await self._path.call_all(run, box, calls, step)
                 run.say(tool_results(*results), conversation)
-                offer.found()
-                await self._shorten(run, conversation, response.usage.input_tokens)
                 if len(calls) == 1 and box.ends_run(calls[0].name) and not results[0].is_error:
-                    output: Any = results[0].text
+                    output = results[0].text
                     break
+                offer.found(results)
+                await self._memory.shorten(run, self.model, conversation, response.usage.input_tokens)
                 continue
             try:
                 output = self._output.decode(said.text)
@@ -237,7 +249,7 @@ class Agent(BaseAgent[T]):
                 run.note("repair", str(error))
                 complaint = f"Expected an answer of another form: {error}. Answer again, with the JSON only."
                 run.say(user(complaint), conversation)
-        await self._end(run, recalled)
+        await self._memory.end(run, recalled)
         return output  # type: ignore[no-any-return]
 
     def _choice(self, step: int) -> str:
@@ -285,136 +297,6 @@ class Agent(BaseAgent[T]):
         span.end()
         return response
 
-    # -- conversations
-
-    async def _begin(self, run: Run[T]) -> tuple[list[Message], int]:
-        """Return the conversation so far, with the task at its end, and how much of it was in memory."""
-        conversation = list(run.history)
-        recalled_count = 0
-        if self._memory is not None and run.session is not None:
-            recalled = await run.steps.step("recall", self._recall, run.session, returns=_Recalled)
-            run.meter.charge(recalled.usage)
-            recalled_count = len(recalled.messages)
-            conversation = recalled.messages + conversation
-        run.say(user(run.task), conversation)
-        return conversation, recalled_count
-
-    async def _recall(self, key: str, session: str) -> _Recalled:
-        assert self._memory is not None
-        known = await self._memory.load(session)
-        if self._compaction is None:
-            return _Recalled(known)
-        shorter = await self._compact(key, known, None)
-        if shorter.messages != known:
-            await self._memory.replace(session, shorter.messages, expected=len(known))
-        return shorter
-
-    async def _compact(self, key: str, messages: Sequence[Message], tokens: int | None) -> _Recalled:
-        """Return the messages as they are to go on; ``tokens`` is what the model has counted, if it has."""
-        assert self._compaction is not None
-        used: list[Usage] = []
-
-        async def summarise(older: Sequence[Message]) -> str:
-            from taut.agent.state.compaction import SUMMARY_INSTRUCTIONS, transcript  # most runs are short
-
-            request = ModelRequest(
-                messages=[user(transcript(older))], instructions=SUMMARY_INSTRUCTIONS, settings=self._settings
-            )
-            response = await self.model.respond(request)
-            used.append(response.usage)
-            return response.message.text
-
-        # What the model has counted were the messages before its answer and the results of its calls.
-        counted = None if tokens is None else len(messages) - 2
-        shorter = await self._compaction.compact(messages, summarise, tokens=tokens, counted=counted)
-        return _Recalled(shorter, used[0] if used else Usage())
-
-    async def _shorten(self, run: Run[T], conversation: list[Message], tokens: int) -> None:
-        """Compact the conversation in place, if it has become too long for the next request."""
-        if self._compaction is None or tokens <= self._compaction.max_tokens:
-            return
-        shorter = await run.steps.step("compact", self._compact, conversation, tokens, returns=_Recalled)
-        run.meter.charge(shorter.usage)
-        conversation[:] = shorter.messages
-
-    async def _end(self, run: Run[T], recalled: int) -> None:
-        """Keep what was said, once."""
-        if self._memory is not None and run.session is not None:
-            await run.steps.step(
-                "remember", self._remember, run.session, run.messages, recalled, returns=bool
-            )
-
-    async def _remember(self, key: str, session: str, messages: list[Message], recalled: int) -> bool:
-        assert self._memory is not None
-        from taut.agent.state.errors import Conflict  # with the store itself
-
-        try:
-            await self._memory.append(session, messages, expected=recalled)
-        except Conflict:
-            # Either this step is done again after a crash, or others have talked in this session meanwhile.
-            known = await self._memory.load(session)
-            if known[recalled : recalled + len(messages)] != messages:
-                await self._memory.append(session, messages, expected=None)
-        return True
-
-
-class _Recalled(Struct, frozen=True):
-    """A conversation, and what it has cost to make it shorter."""
-
-    messages: list[Message]
-    usage: Usage = Usage()
-
-
-@final
-class _Offer:
-    """What one run offers to its model: the agent's tools, those of the run, and, of very many, those that were
-    found.
-    """
-
-    def __init__(self, run: Run[Any], policy: ToolPolicy, search: ToolSearch | None) -> None:
-        self._run = run
-        self._policy = policy
-        self._search = search
-        self._finding: FindTools | None = None
-        self._base: Toolbox | None = None
-        self._box: Toolbox | None = None
-        self.specs: tuple[ToolSpec, ...] = ()
-        self.overview = ""
-
-    def update(self, base: Toolbox) -> Toolbox:
-        """Take what the agent has now; returns that and the tools of the run."""
-        if base is self._base:
-            assert self._box is not None
-            return self._box
-        self._base = base
-        extra = list(self._run.tools)
-        catalogue = None if self._search is None else self._search.catalogue(base)
-        if self._search is not None and catalogue is not None:
-            if self._finding is None:
-                from taut.agent.finding import FindTools  # few agents search
-
-                self._finding = FindTools(self._search)
-            self._finding.search(catalogue)
-            extra.append(self._finding)
-            self.overview = self._finding.overview
-        else:
-            self._finding = None
-        self._box = base if not extra else base.extended(extra, self._policy)
-        self._show()
-        return self._box
-
-    def found(self) -> None:
-        """Show the model what has been found."""
-        if self._finding is not None:
-            names = self._run.steps.note("found", self._finding.take(), returns=list[str])
-            if names:
-                self._finding.show(names)
-                self._show()
-
-    def _show(self) -> None:
-        assert self._box is not None
-        self.specs = self._box.specs if self._finding is None else self._finding.specs(self._box)
-
 
 def _model_of(model: Model | str, tool_mode: str | None) -> tuple[Model, bool]:
     """Return the model, and whether it is the agent's own."""
@@ -440,6 +322,12 @@ def _pool_of(
     if isinstance(servers, str):
         raise ConfigError(f"Expected a list of names of servers, or targets by name, got {servers!r}")
     names = tuple(servers)
+    for name in names:
+        if name in RESERVED or ":" in name:
+            raise ConfigError(
+                f"Expected a server's name without ':' that is not one of {', '.join(RESERVED)}, since policies name "
+                f"tools by where they are from, got {name!r}"
+            )
     if isinstance(servers, Mapping):
         if pool is not None:
             raise ConfigError(
@@ -476,30 +364,3 @@ def _telling(path: str, emit: events.Listener) -> Callable[[ModelEvent], None]:
 
 def _unheard(topic: str, text: str) -> None:
     """Nobody listens before there is a run; the log has it."""
-
-
-def _reading(blobs: BlobStore) -> Tool:
-    """Return the tool that reads on where a long result was cut."""
-
-    from taut.agent.state.errors import BlobNotFound  # with the store itself
-
-    async def read_result(id: str, offset: int = 0, length: int = READ_BYTES) -> str:
-        """Read more of a result that was cut.
-
-        Args:
-            id: The id that stands where it was cut
-            offset: Where to begin, in bytes
-            length: How many bytes to read
-        """
-        if offset < 0 or length < 1:
-            raise ToolError(
-                f"Expected an offset of at least 0 and a length of at least 1, got {offset} and {length}"
-            )
-        try:
-            data = await blobs.get(id, offset, min(length, READ_BYTES))
-        except BlobNotFound:
-            raise ToolError(f"There is no result {id!r}") from None
-        text: str = data.decode(errors="replace")
-        return text
-
-    return FunctionTool(read_result, read_only=True)

@@ -7,7 +7,7 @@ step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
 from msgspec import Struct
@@ -23,6 +23,8 @@ from taut.llm.model import ToolSpec
 __all__ = ["FindTools", "ToolSearch"]
 
 NAME = "find_tools"
+#: Before the name of each tool in what is told.
+ITEM = "- "
 
 
 class ToolSearch(Struct, frozen=True, kw_only=True, eq=False):
@@ -62,6 +64,7 @@ class FindTools(Tool):
     """The search of one run, as a tool, and what it has found."""
 
     hints = Hints(read_only=True, idempotent=True)
+    is_built_in = True
 
     def __init__(self, settings: ToolSearch) -> None:
         schema: dict[str, Any] = {
@@ -79,13 +82,7 @@ class FindTools(Tool):
         )
         self._settings = settings
         self._catalogue: Catalogue | None = None
-        self._new: list[str] = []
         self._found: dict[str, None] = {}
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether there are so many tools that they are searched."""
-        return self._catalogue is not None
 
     @property
     def overview(self) -> str:
@@ -95,7 +92,7 @@ class FindTools(Tool):
         listed = self._catalogue.overview(self._settings.overview_chars)
         return f"\n\nMore tools; get one with {NAME} before you call it:\n{listed}"
 
-    def search(self, catalogue: Catalogue | None) -> None:
+    def search(self, catalogue: Catalogue) -> None:
         """Search ``catalogue`` from now on."""
         self._catalogue = catalogue
 
@@ -108,27 +105,31 @@ class FindTools(Tool):
             limit = self._settings.limit
         assert self._catalogue is not None
         found = self._catalogue.names(query, limit)
-        self._new += found
         if not found:
             return ToolResult(call.call.id, NAME, "Nothing was found. Say in other words what is to be done.")
         # Their schemas come with the next request, as those of all tools.
-        lines = [f"- {name}: {one_line(self._catalogue.specs[name].description)}" for name in found]
+        lines = [f"{ITEM}{name}: {one_line(self._catalogue.specs[name].description)}" for name in found]
         return ToolResult(call.call.id, NAME, "\n".join(["These can be called now:", *lines]))
 
-    def take(self) -> list[str]:
-        """Return what has been found since it was asked for last."""
-        new, self._new = self._new, []
-        return new
+    def show(self, results: Iterable[ToolResult]) -> bool:
+        """Show the model from now on what it was told in ``results`` that it can call, and what was found first no
+        more, where there is too much. Returns whether that is anything.
 
-    def show(self, names: Sequence[str]) -> None:
-        """Show these tools to the model from now on, and those that were found first no more, where there are too
-        many.
+        It is read from the results since those are what is recorded: a search is not done again.
         """
+        told = [result.text for result in results if result.name == NAME and not result.is_error]
+        names = [
+            line.removeprefix(ITEM).partition(":")[0]
+            for text in told
+            for line in text.splitlines()
+            if line.startswith(ITEM)
+        ]
         for name in names:
             self._found.pop(name, None)
             self._found[name] = None
         while len(self._found) > self._settings.max_found:
             del self._found[next(iter(self._found))]
+        return bool(names)
 
     def specs(self, box: Toolbox) -> tuple[ToolSpec, ...]:
         """Return what the model is shown of ``box``."""

@@ -4,23 +4,27 @@ of it.
 In this order: is there such a tool, does the policy or a pin refuse it; does somebody approve; is the result known;
 is there budget; the call, with its time and its attempts; the cut of a result that is too long. A failure of the
 tool, or of the way to it, is a result that the model sees. Only what ends the run is raised: a budget, a decision
-that is missing, cancellation.
+that is missing, cancellation; and what breaks an agent below that is nobody's failure but a mistake in code.
+
+A call is one step. Where the tool has steps of its own it is a child, and what it has used is recorded with its
+result: a call that is not made again must still be counted.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from time import monotonic
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
-import msgspec
+from msgspec import Struct
 
 from taut.agent import events
+from taut.agent.budget import Meter
 from taut.agent.concurrent import gather
+from taut.agent.known import KnownResults
+from taut.agent.long_results import LongResults
 from taut.agent.toolbox import Entry, Toolbox
-from taut.agent.tools import Call
+from taut.agent.tools import AgentTool, Call
 from taut.errors import (
     BudgetExceeded,
     ConnectionClosed,
@@ -31,55 +35,56 @@ from taut.errors import (
     ToolError,
     TransportError,
 )
-from taut.llm.messages import Text, ToolCall, ToolResult
+from taut.llm.messages import ToolCall, ToolResult, Usage
+from taut.steps import Steps
 
 if TYPE_CHECKING:
     from taut.agent.run import Run
-    from taut.agent.state.blobs import BlobStore
 
 __all__ = ["CallPath"]
 
 logger = logging.getLogger("taut.agent")
 
-#: Results that are kept for the same call.
-MAX_CACHED = 1_000
+
+class Made(Struct, frozen=True):
+    """What is recorded of a call that had steps of its own."""
+
+    result: ToolResult
+    usage: Usage
+    tool_calls: int
 
 
 @final
 class CallPath:
-    """The path of one agent's calls. ``blobs`` keeps what is cut off long results; ``clock`` is for the age of known
-    results.
+    """The path of one agent's calls. ``known`` are results that may stand for the same call; ``long_results`` cuts
+    what is too long.
     """
 
     def __init__(
-        self,
-        *,
-        max_parallel: int,
-        max_calls: int,
-        blobs: BlobStore | None = None,
-        clock: Callable[[], float] = monotonic,
+        self, *, max_parallel: int, max_calls: int, known: KnownResults, long_results: LongResults
     ) -> None:
         self._max_parallel = max_parallel
         self._max_calls = max_calls
-        self._blobs = blobs
-        self._clock = clock
-        self._known: OrderedDict[tuple[str, bytes], tuple[float, ToolResult]] = OrderedDict()
+        self._known = known
+        self._long_results = long_results
 
     async def call_all(
         self, run: Run[Any], toolbox: Toolbox, calls: Sequence[ToolCall], step: int
     ) -> list[ToolResult]:
         """Make the calls of one message, side by side; the results are in the order of the calls.
 
-        :raises taut.errors.BudgetExceeded: there is no budget for one of them.
+        :raises taut.errors.BudgetExceeded: there is no budget for one of them; those for which there is have been made.
         :raises taut.errors.RunSuspended: one waits for approval; the others have been made.
         """
         made = calls[: self._max_calls]
         if len(made) == 1:
             results = [await self._call(run, toolbox, made[0], f"{step}.0")]
         else:
+            # What is under way is not to be cut off, and done again, because there is no budget for more.
             results = await gather(
                 (self._call(run, toolbox, call, f"{step}.{place}") for place, call in enumerate(made)),
                 limit=self._max_parallel,
+                patient=(RunSuspended, BudgetExceeded),
             )
         for place, call in enumerate(calls[self._max_calls :], self._max_calls):
             why = f"Not called: expected at most {self._max_calls} calls, got {len(calls)}"
@@ -103,129 +108,142 @@ class CallPath:
                 return await self._refuse(run, call, place, why)
             if decision.arguments is not None:
                 call = ToolCall(call.id, call.name, decision.arguments)
+        made = Call(call, run, place, timeout_s=rules.timeout_s, replay=rules.idempotent)
         if rules.cache_s:
-            return await self._cached(run, entry, call, place)
-        return await self._make(run, entry, call, place)
+            return await self._cached(entry, made)
+        return await self._make(entry, made)
 
     async def _refuse(self, run: Run[Any], call: ToolCall, place: str, why: str) -> ToolResult:
-        """Answer a call that is not made; it is a step so that it is told of once, and stays refused."""
+        """Answer a call that is not made. It is the step that the call would be: it is told of once, and a call that
+        was made before its tool went away stays made.
+        """
 
         async def refuse(key: str) -> ToolResult:
-            return self._ended(run, _failed(call, why))
+            return _told(run, _failed(call, why))
 
-        return await run.steps.step(f"{place}.refused", refuse, returns=ToolResult)
+        return await run.steps.step(f"{place}.{call.name}", refuse, returns=ToolResult)
 
-    async def _make(self, run: Run[Any], entry: Entry, call: ToolCall, place: str) -> ToolResult:
+    async def _cached(self, entry: Entry, call: Call) -> ToolResult:
+        run = call.run
+
+        # A step: the run takes the same way when it is taken up, when the result may be forgotten.
+        async def look(key: str) -> ToolResult | None:
+            known = self._known.get(entry.tool.origin, call.call)
+            return None if known is None else _told(run, known)
+
+        result = await run.steps.step(f"{call.place}.known", look, returns=ToolResult | None)
+        if result is not None:
+            return result
+        result = await self._make(entry, call)
+        if call.key and not result.is_error:  # one that was made before may be of any age
+            self._known.put(entry.tool.origin, call.call, result, entry.rules.cache_s)
+        return result
+
+    # -- the call
+
+    async def _make(self, entry: Entry, call: Call) -> ToolResult:
         tool, rules = entry
+        run = call.run
         run.meter.take_tool_call()
-        made = Call(call, run, place, timeout_s=rules.timeout_s, replay=rules.idempotent)
         if tool.has_steps:
-            try:
-                return await self._attempt("", entry, made)
-            except ToolError as error:
-                return self._ended(run, _failed(call, str(error)))
+            return await self._make_child(entry, call)
         return await run.steps.step(
-            f"{place}.{call.name}",
+            f"{call.place}.{call.call.name}",
             self._attempt,
             entry,
-            made,
+            call,
             returns=ToolResult,
             timeout_s=None if tool.times_itself else rules.timeout_s,
             retry=rules.retry,
-            recover=lambda error: self._ended(run, _failed(call, _words(entry, error))),
+            recover=lambda error: _told(run, _failed(call.call, _words(entry, error, run))),
         )
 
-    async def _attempt(self, key: str, entry: Entry, made: Call) -> ToolResult:
+    async def _make_child(self, entry: Entry, call: Call) -> ToolResult:
+        run = call.run
+        meter = Meter(run.path, None, run.meter)
+        was_made = False
+
+        async def make(steps: Steps) -> Made:
+            nonlocal was_made
+            was_made = True
+            call.run = run.within_call(call.place, steps, meter)
+            result = await self._attempt(steps.key, entry, call)
+            return Made(result, meter.usage, meter.tool_calls)
+
+        def recover(error: Exception) -> Made:
+            result = _told(run, _failed(call.call, _words(entry, error, run)))
+            return Made(result, meter.usage, meter.tool_calls)
+
+        made = await run.steps.child(
+            f"{call.place}.{call.call.name}",
+            make,
+            returns=Made,
+            timeout_s=entry.rules.timeout_s,
+            retry=entry.rules.retry,
+            recover=recover,
+        )
+        if not was_made:
+            run.meter.charge(made.usage, made.tool_calls)
+        return made.result
+
+    async def _attempt(self, key: str, entry: Entry, call: Call) -> ToolResult:
         tool, rules = entry
-        run = made.run
-        made.key = key
-        tracer = run.root.tracer
+        run = call.run
+        call.key = key
         if run.root.listener is not None:
-            run.emit(events.ToolCalled(run.path, made.call))
-        if tracer is None:
-            result = await tool.call(key, made)
+            run.emit(events.ToolCalled(run.path, call.call))
+        if run.root.tracer is None:
+            result = await tool.call(key, call)
         else:
-            result = await self._traced(key, entry, made)
+            result = await _traced(key, entry, call)
         limit = rules.max_result_chars
         if limit is not None and (type(result.content) is not str or len(result.content) > limit):
-            result = await self._cut(result, limit)
-        return self._ended(run, result)
+            result = await self._long_results.cut(result, limit)
+        return _told(run, result)
 
-    def _ended(self, run: Run[Any], result: ToolResult) -> ToolResult:
-        if run.root.listener is not None:
-            run.emit(events.ToolReturned(run.path, result))
-        return result
 
-    async def _traced(self, key: str, entry: Entry, made: Call) -> ToolResult:
-        run, tool = made.run, entry.tool
-        assert run.root.tracer is not None
-        attributes = {
-            "gen_ai.operation.name": "execute_tool",
-            "gen_ai.tool.name": tool.name,
-            "gen_ai.tool.call.id": made.call.id,
-            "taut.tool.origin": tool.origin,
-        }
-        span = run.root.tracer.begin(f"execute_tool {tool.name}", attributes, run.span)
-        made.span = span
-        try:
-            result = await tool.call(key, made)
-        except BaseException as error:
-            span.end(error)
-            raise
-        if result.is_error:
-            span.set({"error.type": "tool_error"})
-        span.end()
-        return result
+async def _traced(key: str, entry: Entry, call: Call) -> ToolResult:
+    run, tool = call.run, entry.tool
+    assert run.root.tracer is not None
+    attributes = {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": tool.name,
+        "gen_ai.tool.call.id": call.call.id,
+        "taut.tool.origin": tool.origin,
+    }
+    span = run.root.tracer.begin(f"execute_tool {tool.name}", attributes, run.span)
+    call.span = span
+    if tool.has_steps:
+        run.span = span  # of the run as this call has it
+    try:
+        result = await tool.call(key, call)
+    except BaseException as error:
+        span.end(error)
+        raise
+    if result.is_error:
+        span.set({"error.type": "tool_error"})
+    span.end()
+    return result
 
-    # -- known results
 
-    async def _cached(self, run: Run[Any], entry: Entry, call: ToolCall, place: str) -> ToolResult:
-        key = (entry.tool.origin, msgspec.json.encode(call.arguments, order="deterministic"))
-        known = self._known.get(key)
-        # Recorded, so that the run takes the same way when it is taken up, when the result may be forgotten.
-        fresh = known is not None and known[0] > self._clock()
-        result = run.steps.note(
-            f"{place}.known", known[1] if known is not None and fresh else None, returns=ToolResult | None
-        )
-        if result is not None:
-            return msgspec.structs.replace(result, call_id=call.id)
-        result = await self._make(run, entry, call, place)
-        if not result.is_error:
-            self._known[key] = (self._clock() + entry.rules.cache_s, result)
-            self._known.move_to_end(key)
-            if len(self._known) > MAX_CACHED:
-                self._known.popitem(last=False)
-        return result
-
-    # -- long results
-
-    async def _cut(self, result: ToolResult, limit: int) -> ToolResult:
-        """Return a result of at most ``limit`` characters of text; the blob store gets the whole, if there is one."""
-        text = result.text
-        if len(text) <= limit:
-            return result
-        note = f"\n[cut: {limit} of {len(text)} characters"
-        if self._blobs is not None:
-            blob = await self._blobs.put(text.encode(), mime_type="text/plain", name=result.name)
-            note += f'; read on with read_result(id="{blob.id}", offset={len(text[:limit].encode())})'
-        kept = text[:limit] + note + "]"
-        if isinstance(result.content, str):
-            return ToolResult(result.call_id, result.name, kept, result.is_error)
-        others = tuple(part for part in result.content if not isinstance(part, Text))
-        return ToolResult(result.call_id, result.name, (Text(kept), *others), result.is_error)
+def _told(run: Run[Any], result: ToolResult) -> ToolResult:
+    """Tell of a result, and return it."""
+    if run.root.listener is not None:
+        run.emit(events.ToolReturned(run.path, result))
+    return result
 
 
 def _failed(call: ToolCall, text: str) -> ToolResult:
     return ToolResult(call.id, call.name, text, True)
 
 
-def _words(entry: Entry, error: Exception) -> str:
+def _words(entry: Entry, error: Exception, run: Run[Any]) -> str:
     """Return what the model is told of a failure.
 
-    :raises BaseException: ``error`` itself, where it is not the tool's.
+    :raises Exception: ``error`` itself, where it is not the tool's.
     """
     name = entry.tool.name
-    if isinstance(error, (BudgetExceeded, RunSuspended)):
+    if isinstance(error, BudgetExceeded) and run.meter.owns(error):
         raise error
     if isinstance(error, ToolError):
         return str(error)
@@ -240,6 +258,8 @@ def _words(entry: Entry, error: Exception) -> str:
         return f"{name} cannot be reached ({sent}): {error}"
     if isinstance(error, TautError):
         return f"{name} failed: {error}"
+    if isinstance(entry.tool, AgentTool):
+        raise error
     # Somebody's code: what it says may be secret, and a model's provider is a stranger.
     logger.error("tool %s failed", entry.tool.origin, exc_info=error)
     return f"{name} failed with {type(error).__name__}; the log has the details."

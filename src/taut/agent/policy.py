@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Rules", "ToolPolicy"]
 
-#: Failures of the way to a tool; those of the tool itself would come again.
-LOST = (TransportError, RequestTimeout, OSError)  # TimeoutError is an OSError
+#: Failures of the way to a tool; those of the tool itself, as that there is no such file, would come again.
+LOST = (TransportError, RequestTimeout, ConnectionError, TimeoutError)
 
 
 class Rules(Struct, frozen=True, gc=False):
@@ -51,7 +51,8 @@ class ToolPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     - ``retries``: further attempts at a call of an idempotent tool that was lost, took too long or met a server in
       trouble.
     - ``max_result_chars``: longer results are cut; the rest is kept where the agent has a blob store.
-    - ``cache_s``: for how many seconds a result is good for the same call, by pattern; for tools that only read.
+    - ``cache_s``: for how many seconds a result is good for the same call, of any run, by pattern; for tools that only
+      read. Agents, and functions that ask for their context, answer each call.
     - ``final``: tools whose result is the output: a call that stands alone in its message, and succeeds, ends the run.
     - ``max_parallel``: calls of one message that are made at a time.
     - ``max_calls``: calls of one message that are made at all.
@@ -90,7 +91,7 @@ class ToolPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
 
     def allows(self, tool: Tool) -> bool:
         """Whether the agent has ``tool`` at all."""
-        return _matches(self.allow, tool) and not _matches(self.deny, tool)
+        return (tool.is_built_in or _matches(self.allow, tool)) and not _matches(self.deny, tool)
 
     def rules(self, tool: Tool) -> Rules:
         """Return what applies to the calls of ``tool``."""
@@ -107,8 +108,8 @@ class ToolPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
             timeout_s=_first(self.timeouts_s, tool, self.timeout_s),
             idempotent=idempotent,
             retry=retry,
-            max_result_chars=self.max_result_chars,
-            cache_s=_first(self.cache_s, tool, None) or 0.0,
+            max_result_chars=None if tool.is_built_in else self.max_result_chars,
+            cache_s=0.0 if tool.has_steps else _first(self.cache_s, tool, None) or 0.0,
             ends_run=tool.ends_run or _matches(self.final, tool),
         )
 

@@ -26,6 +26,7 @@ __all__ = ["Entry", "Toolbox", "names_of"]
 #: What every model provider accepts as a tool's name.
 MAX_NAME = 64
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME}}}")
 
 
 class Entry(NamedTuple):
@@ -39,7 +40,7 @@ class Entry(NamedTuple):
 class Toolbox:
     """The tools that ``policy`` allows, by the name that the model sees; ``refused`` says why others are not there.
 
-    :raises taut.errors.ConfigError: two tools have the same name.
+    :raises taut.errors.ConfigError: two tools have the same name, or one has a name that models do not take.
     """
 
     def __init__(
@@ -56,6 +57,11 @@ class Toolbox:
         self.kept: dict[Any, Any] = {}
         self.refused = dict(refused or {})
         for tool in tools:
+            if not _NAME.fullmatch(tool.name):
+                raise ConfigError(
+                    f"Expected a tool's name of at most {MAX_NAME} letters, digits, '_' and '-', got {tool.name!r} "
+                    f"from {tool.origin}"
+                )
             if tool.name in self.entries:
                 other = self.entries[tool.name].tool
                 raise ConfigError(

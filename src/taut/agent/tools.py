@@ -8,6 +8,7 @@ means is for the path of all calls to say (`taut.agent.path`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -38,7 +39,7 @@ class Call:
     are. ``replay``: it may be sent again if it may have arrived.
     """
 
-    __slots__ = ("call", "key", "place", "replay", "run", "span", "timeout_s")
+    __slots__ = ("call", "has_ended", "key", "place", "replay", "run", "span", "timeout_s")
 
     def __init__(
         self, call: ToolCall, run: Run[Any], place: str, *, timeout_s: float | None, replay: bool
@@ -50,9 +51,12 @@ class Call:
         self.timeout_s = timeout_s
         self.replay = replay
         self.span: Span | None = run.span
+        self.has_ended = False
 
     def progress(self, progress: float, total: float | None = None, message: str = "") -> None:
         """Tell how far the call is."""
+        if self.has_ended:
+            return
         run = self.run
         run.emit(events.ToolProgress(run.path, self.call.id, self.call.name, progress, total, message))
 
@@ -64,10 +68,12 @@ class ToolContext:
     ``deps`` is what the run was given, ``key`` tells this call from all others, even if it is made again after a crash.
     """
 
-    __slots__ = ("_call",)
+    __slots__ = ("_call", "_loop")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._call = call
+        #: Where to tell things, if the function runs in another thread.
+        self._loop = loop
 
     @property
     def deps(self) -> Any:
@@ -81,12 +87,18 @@ class ToolContext:
 
     @property
     def run(self) -> Run[Any]:
-        """The run that the call belongs to: for tools that run agents themselves."""
+        """The run that the call belongs to, for tools that run agents themselves: what is done in it is done once,
+        however often the call is taken up.
+        """
         return self._call.run
 
     def progress(self, progress: float, total: float | None = None, message: str = "") -> None:
-        """Tell how far the call is."""
-        self._call.progress(progress, total, message)
+        """Tell how far the call is. From any thread; after the call has ended nobody hears it."""
+        if self._loop is None:
+            self._call.progress(progress, total, message)
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the thread has outlived it
+            self._loop.call_soon_threadsafe(self._call.progress, progress, total, message)
 
 
 class Hints(msgspec.Struct, frozen=True):
@@ -102,13 +114,16 @@ class Tool(ABC):
     - ``spec``: what the model sees; its name is unique within the agent;
     - ``origin``: where it is from, for policies and logs: ``function:NAME``, ``agent:NAME``, ``SERVER:NAME``;
     - ``hints``: what its author says of it; a server's word is to be believed where the server is trusted;
-    - ``has_steps``: it has steps of its own, so that a call of it is not one step;
+    - ``has_steps``: it may have steps of its own, and run agents: a call of it is a child, not a step. Its results may
+      depend on the run, so they are never good for another one;
     - ``times_itself``: it ends a call by its timeout itself;
-    - ``ends_run``: a call of it, alone, is the end of the run: its result is the output.
+    - ``ends_run``: a call of it, alone, is the end of the run: its result is the output;
+    - ``is_built_in``: it is a part of the agent, which no filter but ``deny`` takes away.
     """
 
     hints = Hints()
     has_steps = False
+    is_built_in = False
     times_itself = False
     ends_run = False
 
@@ -156,6 +171,7 @@ class FunctionTool(Tool):
         )
         self._function = compiled
         self._thread = thread
+        self.has_steps = compiled.context_parameter is not None
         self.ends_run = ends_run
         self.hints = Hints(read_only, idempotent or read_only)
 
@@ -166,15 +182,34 @@ class FunctionTool(Tool):
             decoded = function.decode(msgspec.json.encode(call.call.arguments))
         except InvalidArguments as error:
             raise ToolError(f"Invalid arguments for {self.name}: {error}") from None
-        context = None if function.context_parameter is None else ToolContext(call)
-        if self._thread:
-            value = await asyncio.to_thread(function.call, decoded, context)
-        else:
-            # In a context of its own: what one call sets, the next must not find.
-            value = contextvars.copy_context().run(function.call, decoded, context)
-        if function.is_async or asyncio.iscoroutine(value):
-            value = await value
+        call.has_ended = False
+        context = None
+        if self.has_steps:
+            context = ToolContext(call, asyncio.get_running_loop() if self._thread else None)
+        try:
+            if self._thread:
+                value = await asyncio.to_thread(_in_thread, function.call, decoded, context)
+            else:
+                # In a context of its own: what one call sets, the next must not find.
+                value = contextvars.copy_context().run(function.call, decoded, context)
+            if function.is_async or hasattr(value, "__await__"):
+                value = await value
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something that the function has waited for was cancelled, not the function.
+            raise RuntimeError(f"{self.name} was cancelled from inside") from error
+        finally:
+            call.has_ended = True
         return ToolResult(call.call.id, self.name, content_of(value))
+
+
+def _in_thread(call: Callable[..., Any], decoded: object, context: ToolContext | None) -> Any:
+    try:
+        return call(decoded, context)
+    except StopIteration as error:  # it would never get through to the future that waits for it
+        raise RuntimeError("the function raised StopIteration") from error
 
 
 @final
@@ -203,7 +238,7 @@ class AgentTool(Tool):
         task = call.call.arguments.get("task")
         if not isinstance(task, str) or not task:
             raise ToolError(f"Invalid arguments for {self.name}: expected `task`, a text - at `$.task`")
-        result = await call.run.settle(self.agent, task, place=call.place)
+        result = await call.run.settle(self.agent, task)
         if not isinstance(result, RunResult):
             raise ToolError(f"{self.agent.name} failed: {result.error}")
         return ToolResult(call.call.id, self.name, result.text)
@@ -213,9 +248,12 @@ class AgentTool(Tool):
 
 
 def content_of(value: Any) -> str | tuple[Text | Image | Audio, ...]:
-    """Return what a model sees of a function's result: text as it is, parts as they are, all else as JSON."""
+    """Return what a model sees of a function's result: text as it is, parts as they are, all else as JSON.
+
+    Text that is no Unicode, as names of files may be, loses what cannot be encoded: no store or model takes it.
+    """
     if isinstance(value, str):
-        return value
+        return value if value.isascii() else value.encode(errors="replace").decode()
     if value is None:
         return "done"
     if isinstance(value, (Text, Image, Audio)):
@@ -228,8 +266,8 @@ def content_of(value: Any) -> str | tuple[Text | Image | Audio, ...]:
         return tuple(value)
     try:
         return msgspec.json.encode(value).decode()
-    except TypeError:
-        return str(value)
+    except (TypeError, ValueError):  # no JSON, or text in it that is no Unicode
+        return content_of(str(value))
 
 
 def tool_of(source: Any, agents: type[Any]) -> Tool:
