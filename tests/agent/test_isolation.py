@@ -6,6 +6,7 @@ Connect in one task and close in another, cancel while connecting, agents inside
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import sys
 import threading
@@ -17,9 +18,11 @@ import psutil
 import pytest
 
 from agent.worlds import World, run, until
-from taut.agent import Agent
+from taut.agent import Agent, events
 from taut.client.pool import ServerPool
 from taut.testing import ScriptedModel, call
+
+pytestmark = pytest.mark.processes
 
 NOTES = Path(__file__).resolve().parents[2] / "examples" / "server.py"
 SERVER = [sys.executable, str(NOTES)]
@@ -78,6 +81,28 @@ def test_cancelled_while_it_connects(turns: int) -> None:
         with pytest.raises(asyncio.CancelledError):
             await going
         assert agent.state in ("created", "stopped")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("count", range(8))
+def test_cancelled_at_each_event_of_a_run_with_a_child_process(count: int) -> None:
+    async def scenario() -> None:
+        agent = adder()
+        left = count
+
+        def hear(event: events.Event) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                going.cancel()
+
+        going = asyncio.create_task(agent.run("Go", listener=hear))
+        with contextlib.suppress(asyncio.CancelledError):
+            await going
+        assert going.cancelled() == (left < 0)
+        await until(lambda: agent.state == "stopped" and not children())
+        assert (await agent.run("Go")).output == "Done."
 
     run(scenario())
 
