@@ -13,11 +13,11 @@ LOCAL := $(VENV)/.local
 CONFORMANCE := .conformance
 FUZZ_SECONDS ?= 60
 PARALLEL := -n auto --dist worksteal
-UNIT := -m 'not interop and not faults and not soak and not local' --ignore=tests/faults
+UNIT := -m 'not processes and not interop and not faults and not soak and not local' --ignore=tests/faults
 # What stands on the core: run once more on its pure twin (tests/core itself runs on both).
-ABOVE := tests/mcp tests/server tests/client --ignore=tests/server/test_running.py
+ABOVE := tests/mcp tests/server tests/client
 
-.PHONY: help dev build test test-thorough asan fuzz lint types stubtest docs wheel check-dist peers interop conformance faults soak bench bench-stdio bench-http bench-agents local demo clean
+.PHONY: help dev build test processes test-thorough asan fuzz lint types stubtest docs wheel check-dist peers interop conformance faults soak bench bench-stdio bench-http bench-agents local demo clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -38,6 +38,9 @@ build: $(STAMP)  ## rebuild the compiled core in place
 test: dev  ## unit tests, on the compiled core and on its pure twin
 	$(BIN)/python -m pytest $(PARALLEL) $(UNIT) tests
 	TAUT_PURE=1 $(BIN)/python -m pytest $(PARALLEL) -q $(UNIT) $(ABOVE)
+
+processes: dev  ## tests that start processes, drive terminals, wait for sockets
+	$(BIN)/python -m pytest $(PARALLEL) -m 'processes and not interop and not local' tests
 
 test-thorough: dev  ## property tests with many more examples, vectors cut in many more ways (minutes)
 	$(BIN)/python -m pytest $(PARALLEL) $(UNIT) --timeout 600 --hypothesis-profile thorough tests/core tests/models tests/mcp
@@ -88,7 +91,7 @@ faults: dev  ## kills, cuts, floods and oversized messages against real processe
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not soak' tests/faults
 
 soak: dev  ## a million calls, thousands of clients that misbehave or leave: memory and descriptors stay flat
-	$(BIN)/python -m pytest -m soak tests/faults
+	$(BIN)/python -m pytest -m soak tests
 
 bench: dev  ## micro benchmarks of the core, in process, import time
 	$(BIN)/python -m pytest benchmarks/micro

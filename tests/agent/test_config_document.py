@@ -17,6 +17,8 @@ from taut.agent.config.editors import json_schema
 from taut.agent.config.models import TYPES
 from taut.agent.config.patterns import PATTERNS
 
+pytestmark = pytest.mark.processes
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "agents-toml.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall(DOCUMENT.read_text())

@@ -496,6 +496,7 @@ class TestOwners:
         run(main())
 
 
+@pytest.mark.soak
 def test_two_thousand_runs_take_no_memory() -> None:
     async def main() -> None:
         desk = Desk(runs=RunTable(max_runs=20, max_per_owner=20))

@@ -17,6 +17,8 @@ from agent.worlds import run
 from taut import Client, ToolError
 from taut.errors import RemoteError, RequestCancelled
 
+pytestmark = pytest.mark.processes
+
 HERE = Path(__file__).parent
 SERVER = [sys.executable, str(HERE / "desk_server.py")]
 #: The environment of the official SDK 2.x (``make peers``).

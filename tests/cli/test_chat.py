@@ -12,6 +12,8 @@ import pytest
 from cli.agents import APPROVAL, ECHO, EXAMPLE
 from cli.conftest import Outcome, Taut, run_child
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 SEARCH = '***CALL_TOOL notes__search {"query": "milk"}'
 

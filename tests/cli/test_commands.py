@@ -15,6 +15,8 @@ from cli.conftest import Taut, run_child
 from taut import __version__
 from taut.cli import main
 
+pytestmark = pytest.mark.processes
+
 ECHO_CHILD = [sys.executable, "-c", "import sys; sys.stderr.write('no key\\n'); sys.exit(7)"]
 
 
@@ -45,7 +47,10 @@ class TestStart:
         ("words", "message"),
         [
             ([], "taut: Expected a command (serve, tools, call, inspect, run, chat, demo), got none"),
-            (["tolls"], "taut: Expected a command (serve, tools, call, inspect, run, chat, demo), got 'tolls'"),
+            (
+                ["tolls"],
+                "taut: Expected a command (serve, tools, call, inspect, run, chat, demo), got 'tolls'",
+            ),
             (["--json"], "taut: unrecognized arguments: --json (see taut --help)"),
             (["tools", "--jsn", "x"], "taut tools: unrecognized arguments: --jsn (see taut tools --help)"),
             (["tools"], "taut tools: Expected one TARGET, got none (see taut tools --help)"),

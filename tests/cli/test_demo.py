@@ -15,6 +15,8 @@ from taut.errors import TransportError
 from taut.llm.messages import Usage
 from taut.testing import ScriptedModel, call
 
+pytestmark = pytest.mark.processes
+
 OTHER = Path(__file__).parents[2] / ".demo" / "bin" / "mcp-server-time"
 WRONG = """
 import json, sys

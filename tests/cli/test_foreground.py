@@ -11,6 +11,8 @@ import pytest
 
 from taut.cli.foreground import Foreground
 
+pytestmark = pytest.mark.processes
+
 
 def test_it_returns_and_raises_what_the_coroutine_does() -> None:
     async def fails() -> None:

@@ -18,6 +18,8 @@ from cli.agents import APPROVAL, ECHO, EXAMPLE
 from cli.conftest import Taut, run_child
 from taut.agent import RunState
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 SEARCH = '***CALL_TOOL notes__search {"query": "milk"}'
 MILK = '[{"title":"Errands","text":"Buy milk.\\nPost the letter.","tags":["home"]}]'

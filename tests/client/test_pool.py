@@ -31,6 +31,8 @@ from taut.errors import (
 from taut.transport.base import Transport
 from taut.transport.memory import memory_pair
 
+pytestmark = pytest.mark.processes
+
 #: Turns of the loop after which the work is interrupted, at most; most ends before that.
 TURNS = 40
 

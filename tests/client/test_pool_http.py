@@ -18,6 +18,8 @@ from taut import Server
 from taut.client import Backoff, ServerConfig, ServerLease, ServerPool
 from taut.errors import ConnectError, ConnectionClosed, ConnectTimeout, HttpError, TransportError
 
+pytestmark = pytest.mark.processes
+
 ERAS = ("legacy", "2026-07-28")
 #: Turns of the loop after which the work is interrupted, at most; most ends before that.
 TURNS = 60

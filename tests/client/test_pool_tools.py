@@ -17,6 +17,8 @@ from taut.client import Backoff, ServerLease, ServerPool, pooled
 from taut.errors import ConnectionClosed, InternalError
 from taut.transport.base import Transport
 
+pytestmark = pytest.mark.processes
+
 ERAS = ("legacy", "2026-07-28")
 
 

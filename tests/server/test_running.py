@@ -15,6 +15,8 @@ import pytest
 
 from faults.wire import SERVER, Wire, alive, until
 
+pytestmark = pytest.mark.processes
+
 #: The promise is one second; the rest is for a machine that has other things to do.
 GENEROUS_S = 4.0
 

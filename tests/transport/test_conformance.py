@@ -23,6 +23,8 @@ from taut.transport.process import ProcessTransport
 from transport.conformance import CHECKS, MakePair
 from transport.standing import event_pair, websocket_pair
 
+pytestmark = pytest.mark.processes
+
 #: Joins its stdin and stdout to two named pipes, and passes the end of each on.
 RELAY = """
 import os, sys, threading

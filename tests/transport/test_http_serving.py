@@ -24,6 +24,8 @@ from taut.transport.http.patience import Patience
 from taut.transport.http.tls import server_context
 from transport.served import PATIENCE_S, Child, Served, call, post, result_of, send, serving
 
+pytestmark = pytest.mark.processes
+
 posix = pytest.mark.skipif(os.name != "posix", reason="for POSIX")
 
 

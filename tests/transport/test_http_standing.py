@@ -39,6 +39,8 @@ from transport.scripted_http import Peer, ask, send, serving, until
 from transport.served import serving as served
 from transport.standing import uvicorn_at
 
+pytestmark = pytest.mark.processes
+
 JSON = [(b"Content-Type", b"application/json")]
 MCP = [Subprotocol("mcp")]
 INITIALIZE = {

@@ -24,6 +24,8 @@ if os.name != "posix":
     pytest.skip("workers are forked", allow_module_level=True)
 from taut.transport.http.workers import FIRST_DELAY_S, MAX_CRASHES, Crashes
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
