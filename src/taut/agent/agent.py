@@ -129,6 +129,8 @@ class Agent(BaseAgent[T]):
         super().__init__(name, description=description, budget=budget, tracer=tracer, checkpoints=checkpoints)
         if start_servers not in ("lazily", "eagerly"):
             raise ConfigError(f"Expected start_servers 'lazily' or 'eagerly', got {start_servers!r}")
+        if repairs < 0:
+            raise ConfigError(f"Expected repairs of at least 0, got {repairs}")
         self.model, self._owns_model = _model_of(model, tool_mode)
         self._instructions = instructions
         self._output = OutputType(output)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import json
+from collections.abc import Iterator
 from typing import Any, final
 
 import msgspec
@@ -12,7 +13,11 @@ from taut.mcp.schema import schema_of, translate
 
 __all__ = ["OutputType"]
 
-_FENCED = re.compile(r"```(?:json)?\s*\n(.*?)\n?```", re.DOTALL)
+#: What msgspec raises for text that is not what is wanted.
+_MISFITS = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
+#: How many braces of an answer are tried as the beginning of an object.
+MAX_BRACES = 200
+_OBJECT = json.JSONDecoder()
 
 
 @final
@@ -46,7 +51,8 @@ class OutputType:
     def decode(self, text: str) -> Any:
         """Return the output that a model's ``text`` is.
 
-        JSON in a fenced block, with words around it, is taken as well: models without a grammar write so.
+        Where there are words around the JSON, as models without a grammar write, the last object in it counts that
+        fits.
 
         :raises ValueError: it is none; the message is for the model.
         """
@@ -54,12 +60,32 @@ class OutputType:
             return text
         try:
             decoded = self._decoder.decode(text)
-        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-            fenced = _FENCED.search(text)
-            if fenced is None:
-                raise ValueError(str(error)) from None
-            try:
-                decoded = self._decoder.decode(fenced[1])
-            except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as second:
-                raise ValueError(str(second)) from None
+        except _MISFITS as error:
+            decoded = self._last_in(text, error)
         return decoded.result if self._wrapped else decoded
+
+    def _last_in(self, text: str, error: Exception) -> Any:
+        found = None
+        for part in _objects_in(text):
+            try:
+                found = self._decoder.decode(part)
+            except _MISFITS as other:  # it says more: that one is JSON
+                error = other
+        if found is None:
+            raise ValueError(str(error)) from None
+        return found
+
+
+def _objects_in(text: str) -> Iterator[str]:
+    """Yield the JSON objects in a text that are not inside of each other."""
+    at = text.find("{")
+    for _ in range(MAX_BRACES):
+        if at < 0:
+            return
+        try:
+            end = _OBJECT.raw_decode(text, at)[1]
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            yield text[at:end]
+        at = text.find("{", end)
