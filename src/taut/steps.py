@@ -288,27 +288,22 @@ class InProcess:
             known: T = self._recorded(key, returns)
             return known
         whole = f"{self._journal.run_id}:{key}"
-        value = await self._value(lambda: fn(whole, *args), timeout_s, retry, recover)
+        try:
+            if timeout_s is None and retry is ONCE:  # nearly all: not a coroutine more for them
+                value = await fn(whole, *args)
+            else:
+                value = await self._attempts(lambda: fn(whole, *args), timeout_s, retry)
+        except Exception as error:
+            value = self._recovered(error, recover)
         self._record(key, value)
         return value
 
-    async def _value(
-        self,
-        attempt: Callable[[], Awaitable[T]],
-        timeout_s: float | None,
-        retry: Retry,
-        recover: Callable[[Exception], T] | None,
-    ) -> T:
-        try:
-            if timeout_s is None and retry.attempts == 1:
-                return await attempt()
-            return await self._attempts(attempt, timeout_s, retry)
-        except RunSuspended:
-            raise
-        except Exception as error:  # whoever asked for the step knows what its failure means
-            if recover is None:
-                raise
-            return recover(error)
+    @staticmethod
+    def _recovered(error: Exception, recover: Callable[[Exception], T] | None) -> T:
+        """Return what is recorded of a failure; raise it where nothing is."""
+        if recover is None or isinstance(error, RunSuspended):
+            raise error
+        return recover(error)  # whoever asked for the step knows what its failure means
 
     async def _attempts(
         self, attempt: Callable[[], Awaitable[T]], timeout_s: float | None, retry: Retry
@@ -381,7 +376,13 @@ class InProcess:
             self._unfinished[key] = below
             return fn(below, *args)
 
-        value = await self._value(attempt, timeout_s, retry, recover)
+        try:
+            if timeout_s is None and retry is ONCE:
+                value = await attempt()
+            else:
+                value = await self._attempts(attempt, timeout_s, retry)
+        except Exception as error:
+            value = self._recovered(error, recover)
         self._record(key, value)
         self._unfinished.pop(key)._forget()
         return value

@@ -70,6 +70,49 @@ def test_time_ends_what_is_under_way() -> None:
     assert ended == [True]
 
 
+class TestTime:
+    def hanging(self, **options: Any) -> Agent[Any]:
+        async def hang() -> str:
+            await asyncio.Event().wait()
+            return ""
+
+        return Agent("inner", model=ScriptedModel(call("hang")), tools=[hang], **options)
+
+    def test_that_of_one_below_is_a_failed_call(self) -> None:
+        inner = self.hanging(budget=Budget(time_s=0.01))
+        outer = Agent("outer", model=ScriptedModel(call("inner", task="x"), "Done."), tools=[inner])
+        result = run(outer.run("Go", budget=Budget(time_s=60)))
+        assert result.output == "Done."
+        assert "Budget exceeded by outer/inner: time_s is 0.01" in result.messages[2].content[0].content  # type: ignore[union-attr]
+
+    def test_that_of_one_above_ends_all(self) -> None:
+        for below in (None, Budget(time_s=60), Budget(time_s=0.01)):
+            inner = self.hanging(budget=below)
+            outer = Agent(
+                "outer",
+                model=ScriptedModel([call("inner", task="x"), call("inner", task="y")], "Done.", "Done."),
+                tools=[inner],
+            )
+            inner.model = ScriptedModel(call("hang"), cycle=True)
+            with pytest.raises(BudgetExceeded, match=r"by outer: time_s is 0\.01") as caught:
+                run(outer.run("Go", budget=Budget(time_s=0.01)))
+            assert caught.value.result.status == "failed"
+
+    def test_no_time_at_all(self) -> None:
+        with pytest.raises(BudgetExceeded, match="time_s is 0"):
+            run(self.hanging().run("Go", budget=Budget(time_s=0)))
+
+    def test_it_leaves_no_cancellation_behind(self) -> None:
+        async def scenario() -> None:
+            with pytest.raises(BudgetExceeded):
+                await self.hanging().run("Go", budget=Budget(time_s=0.01))
+            task = asyncio.current_task()
+            assert task is not None
+            assert task.cancelling() == 0
+
+        run(scenario())
+
+
 def test_an_agent_without_a_budget_does_not_go_on_for_ever() -> None:
     agent = Agent("a", model=ScriptedModel(call("f"), cycle=True), tools=[f])
     with pytest.raises(BudgetExceeded, match="model_calls is 50"):

@@ -203,6 +203,17 @@ class TestAttempts:
         run(agent(call("wrong"), "Done.", tools=[tool], policy=policy).run("Go"))
         assert len(tried) == 1
 
+    def test_however_often_it_is_tried_it_is_told_of_once(self) -> None:
+        def flaky() -> str:
+            raise TransportError("lost")
+
+        heard: list[ev.Event] = []
+        tool = FunctionTool(flaky, idempotent=True)
+        policy = ToolPolicy(retry_initial_s=0)
+        run(agent(call("flaky"), "Done.", tools=[tool], policy=policy).run("Go", listener=heard.append))
+        told = [event for event in heard if isinstance(event, ev.ToolCalled | ev.ToolReturned)]
+        assert [type(event) for event in told] == [ev.ToolCalled, ev.ToolReturned]
+
     def test_a_function_with_its_context_is_tried_again_and_goes_on_where_it_was(self) -> None:
         inner = Agent("inner", model=ScriptedModel("yes"))
         tried = []
@@ -559,6 +570,15 @@ class TestPins:
         }
         digests = {digest(msgspec.structs.replace(tool, **{name: value})) for name, value in changes.items()}
         assert len(digests | {digest(tool)}) == len(changes) + 1
+
+    def test_what_cannot_be_written_leaves_nothing_behind(self, tmp_path: Any) -> None:
+        (tmp_path / "pins.json").mkdir()
+        with pytest.raises(ConfigError, match=r"Cannot (keep|read)"):
+            FilePins(tmp_path / "pins.json").accept("x", {})
+        pins = FilePins(tmp_path / "other.json")
+        with pytest.raises(UnicodeEncodeError):
+            pins._write("\ud800")
+        assert [path.name for path in tmp_path.iterdir()] == ["pins.json"]
 
     def test_a_file_that_is_something_else_is_an_error(self, tmp_path: Any) -> None:
         (tmp_path / "pins.json").write_text("[1]")

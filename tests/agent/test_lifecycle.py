@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -281,6 +283,54 @@ class TestChanges:
             assert (life.state, log) == ("stopped", ["ignored", "closed"])
 
         run(scenario())
+
+
+class TestOwnModel:
+    """A model that the agent has opened itself is closed once no event loop needs it."""
+
+    def build(self, monkeypatch: pytest.MonkeyPatch, *script: Any, **options: Any) -> Agent[Any]:
+        monkeypatch.setattr("taut.llm.open.open_model", lambda name: ScriptedModel(*script, cycle=True))
+        return Agent("a", model="some:model", **options)
+
+    def test_it_is_closed_with_the_agent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        agent = self.build(monkeypatch, "x")
+        assert agent.run_sync("Go").output == "x"
+        assert agent.model.closed  # type: ignore[attr-defined]
+
+    def test_it_is_not_closed_under_a_run_in_another_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        begun, may_end = threading.Event(), threading.Event()
+
+        def wait() -> str:
+            begun.set()
+            assert may_end.wait(10)
+            return "x"
+
+        agent = self.build(monkeypatch, call("wait"), "x", "y", tools=[wait])
+        with ThreadPoolExecutor(1) as threads:
+            first = threads.submit(agent.run_sync, "Go")
+            assert begun.wait(10)
+            agent.run_sync("Go")
+            assert not agent.model.closed  # type: ignore[attr-defined]
+            may_end.set()
+            first.result(10)
+        assert agent.model.closed  # type: ignore[attr-defined]
+
+    def test_a_server_that_cannot_be_given_back_does_not_keep_it_open(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fail(supply: Any) -> None:
+            raise OSError("no")
+
+        monkeypatch.setattr("taut.agent.supply.ToolSupply.close", fail)
+        agent = self.build(monkeypatch, "x")
+
+        async def scenario() -> None:
+            with pytest.raises(OSError, match="no"):
+                async with agent:
+                    pass
+
+        run(scenario())
+        assert agent.model.closed  # type: ignore[attr-defined]
 
 
 #: One who comes, the turns after which he is cancelled (or not), and whether he runs; None: somebody stops it. Then the

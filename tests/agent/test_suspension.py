@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,19 @@ from typing import Any
 import pytest
 
 from agent.worlds import World, run, until
-from taut.agent import Agent, BaseAgent, Budget, FunctionTool, Run, RunState, ToolPolicy
+from taut.agent import Agent, BaseAgent, Budget, FunctionTool, Run, RunState, ToolContext, ToolPolicy
 from taut.agent import events as ev
 from taut.agent.state import MemoryCheckpointStore
 from taut.crypto import KeyRing, new_key
-from taut.errors import AgentError, AgentStateError, BudgetExceeded, ConfigError, ModelUnavailable
+from taut.errors import (
+    AgentError,
+    AgentStateError,
+    BudgetExceeded,
+    ConfigError,
+    ModelUnavailable,
+    RunSuspended,
+    ToolError,
+)
 from taut.llm.messages import ToolResult
 from taut.testing import KeyedModel, ScriptedModel, call
 
@@ -225,6 +234,26 @@ class TestNested:
         assert [request.path for request in state.approvals] == ["outer"]
         assert list(state.journal.waiting) == [state.approvals[0].id]
         assert "approval withdrawn" in [event.topic for event in heard if isinstance(event, ev.Noted)]
+
+    def test_a_function_that_failed_has_runs_that_wait_for_nothing_any_more(self) -> None:
+        world = World()
+        waits = Agent("waits", model=ScriptedModel(PAY), servers={"world": world.app}, policy=APPROVE)
+
+        async def ask(context: ToolContext) -> str:
+            with contextlib.suppress(RunSuspended):
+                await context.run.child(waits, "x")
+            raise ToolError("it takes too long")
+
+        outer = Agent(
+            "outer",
+            model=ScriptedModel(call("ask"), PAY),
+            tools=[ask],
+            servers={"world": world.app},
+            policy=APPROVE,
+        )
+        state = run(outer.run("Go")).state
+        assert [request.path for request in state.approvals] == ["outer"]
+        assert list(state.journal.waiting) == [state.approvals[0].id]
 
     def test_two_at_one_place_do_not_share_a_decision(self) -> None:
         class Twice(BaseAgent[str]):

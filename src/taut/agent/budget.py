@@ -39,7 +39,7 @@ class Budget(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Meter:
     """What one run has used, itself and below. ``model_calls`` are in ``usage.requests``."""
 
-    __slots__ = ("_limited", "budget", "parent", "tool_calls", "usage", "who")
+    __slots__ = ("budget", "parent", "tool_calls", "usage", "who")
 
     def __init__(self, who: str, budget: Budget | None, parent: Meter | None) -> None:
         self.who = who
@@ -47,9 +47,6 @@ class Meter:
         self.parent = parent
         self.usage = Usage()
         self.tool_calls = 0
-        #: The meters from here up that have a budget: mostly none, or one.
-        own = () if budget is None else (self,)
-        self._limited: tuple[Meter, ...] = own if parent is None else own + parent._limited
 
     def charge(self, usage: Usage, tool_calls: int = 0) -> None:
         """Count what a model has used, and calls that were made before."""
@@ -74,32 +71,38 @@ class Meter:
         :raises taut.errors.BudgetExceeded: one is used up.
         :raises taut.errors.ConfigError: there is a limit of money, and a model without a known price.
         """
-        for meter in self._limited:
-            budget, usage = meter.budget, meter.usage
-            assert budget is not None
-            if budget.model_calls is not None and usage.requests >= budget.model_calls:
-                raise meter._exceeded("model_calls", budget.model_calls, usage.requests)
-            if budget.tokens is not None and usage.tokens >= budget.tokens:
-                raise meter._exceeded("tokens", budget.tokens, usage.tokens)
-            if budget.cost is not None:
-                if usage.cost is None:
-                    raise ConfigError(
-                        f"{meter.who}: expected models with a known price, since its budget limits the cost, got one "
-                        "without: give the model prices, or limit its tokens"
-                    )
-                if usage.cost >= budget.cost:
-                    raise meter._exceeded("cost", budget.cost, usage.cost)
+        meter: Meter | None = self
+        while meter is not None:
+            if meter.budget is not None:
+                meter._check(meter.budget)
+            meter = meter.parent
+
+    def _check(self, budget: Budget) -> None:
+        usage = self.usage
+        if budget.model_calls is not None and usage.requests >= budget.model_calls:
+            raise self._exceeded("model_calls", budget.model_calls, usage.requests)
+        if budget.tokens is not None and usage.tokens >= budget.tokens:
+            raise self._exceeded("tokens", budget.tokens, usage.tokens)
+        if budget.cost is not None:
+            if usage.cost is None:
+                raise ConfigError(
+                    f"{self.who}: expected models with a known price, since its budget limits the cost, got one "
+                    "without: give the model prices, or limit its tokens"
+                )
+            if usage.cost >= budget.cost:
+                raise self._exceeded("cost", budget.cost, usage.cost)
 
     def take_tool_call(self) -> None:
         """Count a tool call that is about to be made.
 
         :raises taut.errors.BudgetExceeded: there are none left.
         """
-        for meter in self._limited:
+        meter: Meter | None = self
+        while meter is not None:
             budget = meter.budget
-            assert budget is not None
-            if budget.tool_calls is not None and meter.tool_calls >= budget.tool_calls:
+            if budget is not None and budget.tool_calls is not None and meter.tool_calls >= budget.tool_calls:
                 raise meter._exceeded("tool_calls", budget.tool_calls, meter.tool_calls + 1)
+            meter = meter.parent
         counted: Meter | None = self
         while counted is not None:
             counted.tool_calls += 1

@@ -76,16 +76,15 @@ class CallPath:
         :raises taut.errors.BudgetExceeded: there is no budget for one of them; those for which there is have been made.
         :raises taut.errors.RunSuspended: one waits for approval; the others have been made.
         """
+        if len(calls) == 1:
+            return [await self._call(run, toolbox, calls[0], f"{step}.0")]
         made = calls[: self._max_calls]
-        if len(made) == 1:
-            results = [await self._call(run, toolbox, made[0], f"{step}.0")]
-        else:
-            # What is under way is not to be cut off, and done again, because there is no budget for more.
-            results = await gather(
-                (self._call(run, toolbox, call, f"{step}.{place}") for place, call in enumerate(made)),
-                limit=self._max_parallel,
-                patient=(RunSuspended, BudgetExceeded),
-            )
+        # What is under way is not to be cut off, and done again, because there is no budget for more.
+        results = await gather(
+            (self._call(run, toolbox, call, f"{step}.{place}") for place, call in enumerate(made)),
+            limit=self._max_parallel,
+            patient=(RunSuspended, BudgetExceeded),
+        )
         for place, call in enumerate(calls[self._max_calls :], self._max_calls):
             why = f"Not called: expected at most {self._max_calls} calls, got {len(calls)}"
             results.append(await self._refuse(run, call, f"{step}.{place}", why))
@@ -171,6 +170,7 @@ class CallPath:
             return Made(result, meter.usage, meter.tool_calls)
 
         def recover(error: Exception) -> Made:
+            run.withdraw(f"{call.place}/")  # what some of its runs may still wait for
             result = _told(run, _failed(call.call, _words(entry, error, run)))
             return Made(result, meter.usage, meter.tool_calls)
 
@@ -189,9 +189,9 @@ class CallPath:
     async def _attempt(self, key: str, entry: Entry, call: Call) -> ToolResult:
         tool, rules = entry
         run = call.run
-        call.key = key
-        if run.root.listener is not None:
+        if run.root.listener is not None and not call.key:  # once for all attempts
             run.emit(events.ToolCalled(run.path, call.call))
+        call.key = key
         if run.root.tracer is None:
             result = await tool.call(key, call)
         else:

@@ -96,14 +96,21 @@ class FilePins:
         """See `Pins`."""
         with self._lock:
             servers = {**self._read(), server: dict(digests)}
-            text = json.dumps(servers, indent=2, sort_keys=True) + "\n"
             try:
-                handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-                with open(handle, "w") as file:
-                    file.write(text)
-                os.replace(name, self._path)
+                self._write(json.dumps(servers, indent=2, sort_keys=True) + "\n")
             except OSError as error:
                 raise ConfigError(f"Cannot keep pins in {self._path}: {error}") from error
+
+    def _write(self, text: str) -> None:
+        """Write the file, whole or not at all."""
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
+        try:
+            with open(handle, "w") as file:
+                file.write(text)
+            os.replace(name, self._path)
+        except BaseException:
+            os.unlink(name)
+            raise
 
     def _read(self) -> dict[str, dict[str, str]]:
         try:

@@ -66,10 +66,9 @@ class ToolSupply:
 
         :raises taut.errors.TautError: a server that is required cannot be reached.
         """
-        box = self._box
-        if box is not None and not any(server.is_stale for server in self._servers):
-            return box
         stale = [server for server in self._servers if server.is_stale]
+        if self._box is not None and not stale:
+            return self._box
         changed = await gather(server.update(note) for server in stale)
         if self._box is None or any(changed):
             self._box = self._judged([server for server in self._servers if server.tools], note)
