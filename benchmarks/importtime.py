@@ -25,6 +25,7 @@ STATEMENTS = {
     "taut": "import taut",
     "taut.Server": "from taut import Server",
     "taut.Client": "from taut import Client",
+    "taut.Agent": "from taut import Agent",
 }
 
 
