@@ -311,7 +311,7 @@ class TestResuming:
             assert state is not None
             state.approve()
             first = asyncio.ensure_future(agent.resume(state))
-            await until(lambda: "hang" in world.done)
+            await until(lambda: "hang" in world.done and "1.0.world__add#1" in state.journal.records)
             first.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await first
