@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 from typing import TYPE_CHECKING, Any, final
 
 import msgspec
@@ -75,9 +76,9 @@ def _part_of(block: models.ContentBlock) -> Text | Image | Audio:
         case models.TextContent():
             return Text(block.text)
         case models.ImageContent():
-            return Image(block.data, block.mime_type)
+            return _checked(Image(block.data, block.mime_type))
         case models.AudioContent():
-            return Audio(block.data, block.mime_type)
+            return _checked(Audio(block.data, block.mime_type))
         case models.ResourceLink():
             about = f": {block.description}" if block.description else ""
             return Text(f"[resource {block.name} at {block.uri}{about}]")
@@ -85,8 +86,19 @@ def _part_of(block: models.ContentBlock) -> Text | Image | Audio:
             resource = block.resource
             if resource.text is not msgspec.UNSET:
                 return Text(str(resource.text))
-            kind = resource.mime_type or "binary"
-            if str(kind).startswith("image/"):
-                return Image(str(resource.blob), str(kind))
-            return Text(f"[resource {resource.uri}, {kind}, {len(resource.to_bytes())} bytes]")
+            blob, kind = str(resource.blob), str(resource.mime_type or "binary")
+            if kind.startswith("image/"):
+                return _checked(Image(blob, kind))
+            return Text(f"[resource {resource.uri}, {kind}, {len(blob.rstrip('=')) * 3 // 4} bytes]")
     return Text(f"[content of type {block.type}]")
+
+
+def _checked(part: Image | Audio) -> Text | Image | Audio:
+    """Return the part, or words in its place: a model's provider would refuse the whole conversation."""
+    for data in (part.data, "".join(part.data.split())):  # some break it into lines
+        try:
+            binascii.a2b_base64(data, strict_mode=True)
+        except ValueError:
+            continue
+        return part if data is part.data else type(part)(data, part.mime_type)
+    return Text(f"[{part.mime_type} that is no base64]")
