@@ -123,6 +123,11 @@ class TestApproval:
         run(one.run("Pay", approver=approve))
         assert world.done == ["pay Ada 1"]
 
+    def test_an_approver_that_says_something_else_is_a_mistake_that_is_named(self) -> None:
+        one = agent(call("world__pay", to="a", amount=1), world=World(), policy=ToolPolicy(approve=("*",)))
+        with pytest.raises(ConfigError, match="or a Decision of the approver, got str"):
+            run(one.run("Pay", approver=lambda _: "yes"))  # type: ignore[arg-type,return-value]
+
     def test_the_model_is_told_why_not(self) -> None:
         one = agent(
             call("world__pay", to="Eve", amount=1),

@@ -220,7 +220,7 @@ class BaseAgent(ABC, Generic[T]):
         )
 
     def stream(self, task: Content, **options: Any) -> RunStream[T]:
-        """Do a task and iterate over its events; options as for `run`.
+        """Do a task and iterate over its events; options as for `run`, which has no other listener then.
 
         ``async with agent.stream("...") as events: async for event in events: ...``, then ``events.result``. Leaving
         the block early cancels the run.

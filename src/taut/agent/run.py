@@ -19,7 +19,7 @@ from taut.agent import events
 from taut.agent.budget import Budget, Meter
 from taut.agent.concurrent import gather
 from taut.agent.result import ApprovalRequest, Decision, RunResult
-from taut.errors import AgentError, BudgetExceeded, TautError
+from taut.errors import AgentError, BudgetExceeded, ConfigError, TautError
 from taut.llm.messages import Content, Message, Part, Text, ToolCall, Usage
 from taut.steps import Journal, Steps
 from taut.telemetry.hooks import Span, Tracer
@@ -277,18 +277,17 @@ class Run(Generic[T]):
             return Ended(None, (), used.usage, used.tool_calls, str(error) or type(error).__name__)
 
         ended = await self.steps.child(name, execute, returns=Ended, recover=recover)
-        output = ended.output
+        output = ended.output if ended.error is None else ended.error
         if not ran:  # it ended before, in another process perhaps
             self.meter.charge(ended.usage, ended.tool_calls)
-            output = agent.restored(output) if ended.error is None else None
+            if ended.error is None:
+                output = agent.restored(output)
         if self.root.approvals:  # one that failed may have left some
             self._withdraw(f"approval:{key}:", f"approval:{key}/")
-        if ended.error is not None:
-            return RunResult(run_id=self.steps.run_id, agent=agent.name, status="failed", output=ended.error)
         return RunResult(
             run_id=self.steps.run_id,
             agent=agent.name,
-            status="completed",
+            status="completed" if ended.error is None else "failed",
             output=output,
             messages=ended.messages,
             usage=ended.usage,
@@ -326,7 +325,13 @@ class Run(Generic[T]):
         answer: Any = self.root.approver(request)
         if inspect.isawaitable(answer):
             answer = await answer
-        return Decision(answer) if isinstance(answer, bool) else answer
+        if isinstance(answer, bool):
+            return Decision(answer)
+        if answer is None or isinstance(answer, Decision):
+            return answer
+        raise ConfigError(
+            f"Expected True, False, None or a Decision of the approver, got {type(answer).__name__}"
+        )
 
     # -- time
 
