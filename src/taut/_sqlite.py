@@ -13,6 +13,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar, final
@@ -22,6 +23,9 @@ from taut.errors import ConfigError
 __all__ = ["SQLiteFile", "count"]
 
 T = TypeVar("T")
+
+#: Seconds between two attempts at a file that others open at the same moment.
+RETRY_S = 0.005
 
 
 @final
@@ -139,7 +143,7 @@ class SQLiteFile:
             self._path, timeout=self._busy_s, isolation_level=None, check_same_thread=False
         )
         try:
-            file.execute("PRAGMA journal_mode = WAL")
+            self._keep_journal(file)
             file.execute("PRAGMA synchronous = FULL")
             with _transaction(file, "BEGIN IMMEDIATE"):
                 self._recognise(file)
@@ -151,6 +155,19 @@ class SQLiteFile:
             file.close()
             raise
         return file
+
+    def _keep_journal(self, file: sqlite3.Connection) -> None:
+        """Have the file's journal be a WAL. Where others open it just now, SQLite says so at once, whatever its timeout
+        is (it could be a deadlock), so waiting is for us."""
+        end = time.monotonic() + self._busy_s
+        while True:
+            try:
+                file.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+            time.sleep(RETRY_S)
 
     def _recognise(self, file: sqlite3.Connection) -> None:
         version, application = count(file, "PRAGMA user_version"), count(file, "PRAGMA application_id")

@@ -118,6 +118,18 @@ def test_of_many_who_write_at_once_each_sees_the_others(run: Run, make: Make) ->
     run(main())
 
 
+def test_many_may_open_a_new_file_at_the_same_moment(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        for number in range(20):
+            stores = [SQLiteConversationStore(tmp_path / f"{number}.db") for _ in range(6)]
+            await asyncio.gather(*(store.append("a", [user("x")], expected=None) for store in stores))
+            assert len(await stores[0].load("a")) == len(stores)
+            for store in stores:
+                await store.close()
+
+    run(main())
+
+
 def test_a_conversation_is_replaced_as_a_whole(run: Run, make: Make) -> None:
     async def main() -> None:
         store = make()
