@@ -3,7 +3,8 @@
 A run has a meter, and each run below it one of its own: what is used counts for the run itself and for all above it,
 and each may have a budget. Money, tokens and model calls are known when a model has answered, so they are checked
 before the next request: the last answer may pass a limit, none is asked for beyond it. Tool calls are counted before
-they are made.
+they are made. What goes on side by side may together pass a limit by what is under way, or is being counted again in a
+run that was taken up.
 """
 
 from __future__ import annotations
