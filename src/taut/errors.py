@@ -119,7 +119,12 @@ UNSUPPORTED_PROTOCOL_VERSION = -32022
 
 
 class TautError(Exception):
-    """Root of every exception that taut raises on purpose."""
+    """Root of every exception that taut raises on purpose.
+
+    Where one ends a run of an agent, ``result`` is the `taut.agent.RunResult` so far; ``result.state`` can be resumed.
+    """
+
+    result: Any = None
 
 
 class ProtocolError(TautError):
@@ -410,10 +415,7 @@ class ModelError(TautError):
     """A model, or the way to it, failed.
 
     ``retry_after_s`` is how long it asks to be left alone, if it says so; ``status`` the HTTP status, if there was one.
-    Where an agent's run ends with it, ``result`` is the `taut.agent.RunResult` so far, which can be taken up.
     """
-
-    result: Any = None
 
     def __init__(
         self, message: str, *, status: int | None = None, retry_after_s: float | None = None
@@ -443,13 +445,7 @@ class InvalidModelAnswer(ModelError):
 
 
 class AgentError(TautError):
-    """A run of an agent ended without its output.
-
-    ``result`` is the `taut.agent.RunResult` so far, and ``result.state`` what the run can be taken up from; None where
-    the run had not begun.
-    """
-
-    result: Any = None
+    """A run of an agent ended without its output; ``result`` is None where it had not begun."""
 
 
 class BudgetExceeded(AgentError):

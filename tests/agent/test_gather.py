@@ -9,6 +9,7 @@ import pytest
 
 from agent.worlds import run, until
 from taut.agent.concurrent import gather
+from taut.agent.patterns.side_by_side import SideBySide
 from taut.errors import RunSuspended
 
 
@@ -159,5 +160,72 @@ def test_cancelled_while_a_failure_is_cleaned_up_it_waits_and_is_cancelled() -> 
         with pytest.raises(asyncio.CancelledError):
             await going
         assert log == ["cleaning", "ended"]
+
+    run(scenario())
+
+
+def test_cancelled_twice_side_by_side_still_waits_for_all() -> None:
+    """The second cancellation comes while the first one's tasks clean up."""
+    cleaned: list[str] = []
+    slow = asyncio.Event()
+
+    async def stubborn(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await slow.wait()
+            cleaned.append(name)
+
+    async def scenario() -> None:
+        async def work() -> None:
+            async with SideBySide[str, None]() as going:
+                for name in "ab":
+                    going.start(name, stubborn(name))
+                await going.next()
+
+        task = asyncio.ensure_future(work())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not task.done()
+        slow.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(scenario())
+    assert sorted(cleaned) == ["a", "b"]
+
+
+def test_cancelled_while_it_ends_side_by_side_leaves_nothing() -> None:
+    ended: list[str] = []
+    slow = asyncio.Event()
+
+    async def stubborn(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            try:
+                await slow.wait()
+            finally:
+                ended.append(name)
+            raise
+
+    async def scenario() -> None:
+        async def work() -> None:
+            async with SideBySide[str, None]() as going:
+                for name in "ab":
+                    going.start(name, stubborn(name))
+                await going.next()
+
+        task = asyncio.ensure_future(work())
+        for _ in range(2):
+            for _ in range(5):
+                await asyncio.sleep(0)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sorted(ended) == ["a", "b"]
 
     run(scenario())

@@ -443,3 +443,16 @@ def test_one_process_begins_and_another_ends_it(tmp_path: Path) -> None:
     ]
     assert said == ["suspended", "All paid."]
     assert (tmp_path / "paid.txt").read_text() == "paid Ada\n"
+
+
+def test_a_server_that_is_away_ends_a_run_that_can_be_taken_up() -> None:
+    world = World()
+    away = Agent("payer", model=ScriptedModel(), servers={"world": ["/does/not/exist"]})
+    with pytest.raises(ConfigError, match="Cannot start") as caught:
+        run(away.run("Add"))
+    assert caught.value.result.status == "failed"
+    state = elsewhere(caught.value.result.state)
+    back = Agent(
+        "payer", model=ScriptedModel(call("world__add", a=1, b=2), "3"), servers={"world": world.app}
+    )
+    assert run(back.resume(state)).output == "3"

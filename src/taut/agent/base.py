@@ -24,7 +24,7 @@ from taut.agent.budget import Budget
 from taut.agent.lifecycle import AgentState, Lifecycle
 from taut.agent.result import RunResult, RunState
 from taut.agent.run import Approver, Root, Run, parts_of
-from taut.errors import AgentError, AgentStateError, ConfigError, ModelError, RunSuspended
+from taut.errors import AgentError, AgentStateError, ConfigError, RunSuspended, TautError
 from taut.llm.messages import Content, Message
 from taut.steps import InProcess, Journal
 from taut.telemetry.hooks import Tracer
@@ -169,7 +169,9 @@ class BaseAgent(ABC, Generic[T]):
         :raises taut.errors.BudgetExceeded: a budget is used up; what there is, is in ``error.result``.
         :raises taut.errors.AgentError: it ended without an output, for another reason; or the checkpoint store has
             failed: the result is in ``error.result`` then as well.
-        :raises taut.errors.ModelError: the model cannot or will not answer; ``error.result.state`` can be resumed.
+        :raises taut.errors.ModelError: the model cannot or will not answer.
+        :raises taut.errors.TautError: a server that is required cannot be reached, and the like. Whatever it is,
+            ``error.result.state`` can be resumed.
         :raises asyncio.CancelledError: the calling task was cancelled; open calls were cancelled at their servers.
         """
         journal = Journal(run_id=run_id or str(uuid.uuid4()))
@@ -265,7 +267,7 @@ class BaseAgent(ABC, Generic[T]):
             run.emit(events.Done(run.path, "suspended", None, run.meter.usage))
         except Exception as error:  # whatever it is, the run can be taken up from what it has done
             result = self._result(run, "failed")
-            if isinstance(error, (AgentError, ModelError)):
+            if isinstance(error, TautError):
                 error.result = result
             try:
                 await self._keep(result)

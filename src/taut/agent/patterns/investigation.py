@@ -18,7 +18,7 @@ from taut.agent.budget import Budget
 from taut.agent.patterns.choosing import listed
 from taut.agent.patterns.kinds import choice_of, list_of
 from taut.agent.patterns.knowledge import Fact, Findings, Knowledge, same
-from taut.agent.patterns.pattern import branch, part, withdraw
+from taut.agent.patterns.pattern import branch, part
 from taut.agent.result import RunResult
 from taut.agent.run import Failure, Run
 from taut.errors import BudgetExceeded
@@ -174,7 +174,7 @@ class Investigation(BaseAgent[Found]):
             if not limit.expired():
                 raise
             reason = f"The time for research is over: {self._time_s:g} s"
-            withdraw(run)
+            run.withdraw()
         except BudgetExceeded as error:
             if error.owner is not run.meter:
                 raise

@@ -33,7 +33,6 @@ __all__ = [
     "collects",
     "part",
     "with_others",
-    "withdraw",
 ]
 
 T = TypeVar("T")
@@ -157,15 +156,6 @@ async def apply(
         return value if shape is None else shape(value)
 
     return await run.steps.step(name, call, returns=returns)
-
-
-def withdraw(run: Run[Any], place: str = "") -> None:
-    """Take back the questions of parts of ``run`` whose answers nobody needs any more."""
-    prefix = f"approval:{run.key}/{place}"
-    for signal in [one for one in run.root.approvals if one.startswith(prefix)]:
-        del run.root.approvals[signal]
-        run.root.journal.waiting.pop(signal, None)
-        run.note("approval withdrawn", signal)
 
 
 # -- what they are given

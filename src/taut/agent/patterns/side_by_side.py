@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, final
 
+from taut.agent.concurrent import end
 from taut.errors import RunSuspended
 
 __all__ = ["SideBySide"]
@@ -61,12 +62,6 @@ class SideBySide(Generic[K, T]):
         while self._waiting:
             self._waiting.popleft()[1].close()  # never begun
         left = [*self._running, *(task for _, task in self._ended)]
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running)
-        for task in left:
-            if not task.cancelled():
-                task.exception()  # it is not needed, or another one was raised
         self._running.clear()
         self._ended.clear()
+        await end(left)  # what they end with is not needed, or another failure was raised

@@ -19,7 +19,6 @@ from taut.agent.patterns.pattern import (
     checked,
     part,
     with_others,
-    withdraw,
 )
 from taut.agent.patterns.side_by_side import SideBySide
 from taut.agent.result import RunResult
@@ -199,10 +198,10 @@ class Voting(Pattern[Any]):
             while (ended := await going.next()) is not None:
                 _count(votes, failures, *ended)
                 if self._n - len(failures) < self._quorum:
-                    withdraw(run, "vote.")
+                    run.withdraw("vote.")
                     break
                 if self._choose == "majority" and self._is_certain(votes, len(failures)):
-                    withdraw(run, "vote.")
+                    run.withdraw("vote.")
                     return True
             else:
                 if going.suspended is not None:
