@@ -96,7 +96,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.agent", description="Agent libraries, step by step.")
     parser.add_argument("--agents", default=",".join(LIBRARIES), help="comma-separated (default: all)")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--runs", type=int, default=3, help="counted runs of a round")
+    parser.add_argument("--runs", type=int, default=5, help="counted runs of a round")
     parser.add_argument("--steps", type=int, default=100, help="steps of a run")
     options = parser.parse_args()
     names = options.agents.split(",")

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 #: Calls and runs before anything is counted.
 WARM_UP_CALLS, WARM_UP_RUNS = 300, 2
-CALLS = 1_000
+CALLS = 200
 #: Where in a run "the beginning" and "the end" are: medians of this many steps around step 5 and the last one.
 AROUND = 5
 
@@ -55,34 +55,33 @@ async def measure(
     whose steps end in the text ``done``."""
     for number in range(WARM_UP_CALLS):
         await call(number)
-    cpu = time.process_time_ns()
-    for number in range(CALLS):
-        if (text := await call(number)) != str(number + 7):
-            sys.exit(f"Expected {number + 7}, got {text!r}")
-    bare_us = (time.process_time_ns() - cpu) / CALLS / 1e3
-    early, late, all_steps = [], [], []
-    for number in range(WARM_UP_RUNS + runs):
+
+    async def bare_us() -> float:
+        cpu = time.process_time_ns()
+        for number in range(CALLS):
+            if (text := await call(number)) != str(number + 7):
+                sys.exit(f"Expected {number + 7}, got {text!r}")
+        return (time.process_time_ns() - cpu) / CALLS / 1e3
+
+    async def steps_us() -> list[float]:
         instant.again()
         if (text := await run()) != "done":
             sys.exit(f"Expected 'done', got {text!r}")
         if len(instant.clock) != instant.steps + 1:
             sys.exit(f"Expected {instant.steps + 1} requests to the model, got {len(instant.clock)}")
-        if number < WARM_UP_RUNS:
-            continue
-        took = [
-            (after - before) / 1e3 for before, after in zip(instant.clock, instant.clock[1:], strict=False)
-        ]
-        all_steps += took
-        early += took[5 - AROUND // 2 - 1 : 5 + AROUND // 2]
-        late += took[-AROUND:]
-    step_us = statistics.fmean(all_steps)
-    print(
-        json.dumps(
-            {
-                "bare_us": bare_us,
-                "step_us": step_us,
-                "own_us": step_us - bare_us,
-                "growth": statistics.median(late) / statistics.median(early),
-            }
-        )
-    )
+        pairs = zip(instant.clock, instant.clock[1:], strict=False)
+        return [(after - before) / 1e3 for before, after in pairs]
+
+    for _ in range(WARM_UP_RUNS):
+        await steps_us()
+    bare, steps, own, growth = [], [], [], []
+    for _ in range(runs):
+        # Bare calls before and after each run: the machine's speed drifts.
+        before, took, after = await bare_us(), await steps_us(), await bare_us()
+        bare.append((before + after) / 2)
+        steps.append(statistics.fmean(took))
+        own.append(steps[-1] - bare[-1])
+        early, late = took[5 - AROUND // 2 - 1 : 5 + AROUND // 2], took[-AROUND:]
+        growth.append(statistics.median(late) / statistics.median(early))
+    medians = {"bare_us": bare, "step_us": steps, "own_us": own, "growth": growth}
+    print(json.dumps({name: statistics.median(values) for name, values in medians.items()}))
