@@ -293,7 +293,7 @@ class InProcess:
                 value = await fn(whole, *args)
             else:
                 value = await self._attempts(lambda: fn(whole, *args), timeout_s, retry)
-        except Exception as error:
+        except Exception as error:  # raised again, unless whoever asked for the step knows what it means
             value = self._recovered(error, recover)
         self._record(key, value)
         return value
@@ -315,7 +315,7 @@ class InProcess:
                     return await attempt()
             except RunSuspended:
                 raise
-            except Exception as error:
+            except Exception as error:  # raised again, unless the retry names its class
                 pause_s = retry.pause_s(count, error, self._random.random())
                 if pause_s is None:
                     raise
@@ -381,7 +381,7 @@ class InProcess:
                 value = await attempt()
             else:
                 value = await self._attempts(attempt, timeout_s, retry)
-        except Exception as error:
+        except Exception as error:  # raised again, unless whoever asked for the step knows what it means
             value = self._recovered(error, recover)
         self._record(key, value)
         self._unfinished.pop(key)._forget()
